@@ -1,0 +1,153 @@
+/**
+ * Errors: one type and one table. A code is a word of our domain; doors and HTTP translate it.
+ *
+ * `retry` says whether the same request may succeed later without a change on the caller's side.
+ */
+
+interface ErrorRow {
+  /** What happened, for a human. */
+  readonly text: string
+  /** True when the same request may succeed later, unchanged. */
+  readonly retry: boolean
+  /** What the caller should do. */
+  readonly advice: string
+}
+
+const table = {
+  'actor.unknown_kind': {
+    text: 'no kind of this name is defined',
+    retry: false,
+    advice: 'Define the kind with defineActor and pass it in `actors`, or correct the address.',
+  },
+  'actor.bad_address': {
+    text: 'the address is not of the form kind/id',
+    retry: false,
+    advice: 'Use `kind/id`: a lower-case kind, an id of 1 to 255 bytes without control characters.',
+  },
+  'actor.bad_definition': {
+    text: 'the actor definition is contradictory or incomplete',
+    retry: false,
+    advice: 'Correct the option that the message names.',
+  },
+  'actor.mailbox_full': {
+    text: 'the mailbox of the actor is full',
+    retry: true,
+    advice: 'Send less, wait for answers, or raise `mailbox.limit` of the kind.',
+  },
+  'actor.ask_timeout': {
+    text: 'the actor did not answer in time',
+    retry: true,
+    advice: 'Ask again, or give a longer `timeoutMs`. The message may have been handled.',
+  },
+  'actor.ask_self': {
+    text: 'an actor cannot ask itself and wait for the answer',
+    retry: false,
+    advice: 'Use tell, or call the function directly.',
+  },
+  'actor.unhandled': {
+    text: 'the actor does not handle this message in its present state',
+    retry: false,
+    advice: 'Check the type of the message and the state of the actor.',
+  },
+  'actor.failed': {
+    text: 'the actor failed while it handled the message',
+    retry: false,
+    advice: 'See `cause`. The message lies in the dead letters and can be replayed.',
+  },
+  'actor.stopped': {
+    text: 'the actor has stopped',
+    retry: false,
+    advice: 'It failed more often than its restart intensity allows, or was stopped. Start it again with `troupe.restart(address)`.',
+  },
+  'system.closed': {
+    text: 'the system is closed or closing',
+    retry: true,
+    advice: 'Connect to the next instance.',
+  },
+  'journal.conflict': {
+    text: 'the journal is not at the expected offset',
+    retry: false,
+    advice: 'Read the journal again, decide again, append again.',
+  },
+  'journal.trimmed': {
+    text: 'entries that are needed were trimmed',
+    retry: false,
+    advice: 'Start from the snapshot, or supply `migrate` for a snapshot of an older version.',
+  },
+  'journal.corrupt': {
+    text: 'a stored record does not match its checksum',
+    retry: false,
+    advice: 'Restore this journal from a backup. Other journals are unaffected.',
+  },
+  'journal.bad_name': {
+    text: 'the journal name is not allowed',
+    retry: false,
+    advice: 'Use 1 to 512 bytes of well-formed text without control characters.',
+  },
+  'journal.too_large': {
+    text: 'the entry is larger than the limit',
+    retry: false,
+    advice: 'Send smaller entries, or raise `storage.maxEntryBytes`.',
+  },
+  'storage.full': {
+    text: 'the disk is full; writes are refused until there is space',
+    retry: true,
+    advice: 'Free disk space. Reads go on; nothing acknowledged is lost.',
+  },
+  'storage.failed': {
+    text: 'the disk refused a write; writes stop until the store is opened again',
+    retry: true,
+    advice: 'Check the disk. The process restarts and opens the last flushed state.',
+  },
+  'storage.read_only': {
+    text: 'the data directory cannot be written',
+    retry: false,
+    advice: 'Correct owner and permissions of the data directory.',
+  },
+  'storage.locked': {
+    text: 'another process has this data directory open',
+    retry: true,
+    advice: 'Stop the other process, or give this one its own `--data`.',
+  },
+  'storage.newer_format': {
+    text: 'the data directory was written by a newer version',
+    retry: false,
+    advice: 'Run the newer version, or restore a backup made by this one.',
+  },
+  'storage.corrupt': {
+    text: 'the data file is damaged and was not opened',
+    retry: false,
+    advice: 'Restore the last backup with `troupe restore DIR`. The damaged file is kept.',
+  },
+  'storage.closed': {
+    text: 'the store is closed',
+    retry: true,
+    advice: 'Connect to the next instance.',
+  },
+  'config.invalid': {
+    text: 'the configuration is not valid',
+    retry: false,
+    advice: 'Correct the option that the message names.',
+  },
+} as const satisfies Record<string, ErrorRow>
+
+export type ErrorCode = keyof typeof table
+
+/** Every code with its text, whether to retry, and the advice; the reference docs are checked against it. */
+export const errorTable: Readonly<Record<ErrorCode, ErrorRow>> = table
+
+/** The only error type that leaves Troupe. `code` is stable; `message` is for people. */
+export class TroupeError extends Error {
+  readonly code: ErrorCode
+  readonly retry: boolean
+
+  constructor(code: ErrorCode, detail?: string, options?: { cause?: unknown }) {
+    super(detail === undefined ? table[code].text : `${table[code].text}: ${detail}`, options)
+    this.name = 'TroupeError'
+    this.code = code
+    this.retry = table[code].retry
+  }
+}
+
+export const isTroupeError = (error: unknown, code?: ErrorCode): error is TroupeError =>
+  error instanceof TroupeError && (code === undefined || error.code === code)

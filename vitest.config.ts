@@ -1,0 +1,16 @@
+import { defineConfig } from 'vitest/config'
+
+const project = (name: string, include: string[], options: object = {}) => ({
+  test: { name, include, testTimeout: 30_000, hookTimeout: 60_000, ...options },
+})
+
+export default defineConfig({
+  test: {
+    projects: [
+      project('unit', ['test/{crdt,actors,storage,contract,doors,config,sim,house}/**/*.test.ts']),
+      project('integration', ['test/integration/**/*.test.ts'], { testTimeout: 60_000 }),
+      project('compat', ['test/compat/**/*.test.ts'], { testTimeout: 90_000 }),
+      project('crash', ['test/crash/**/*.test.ts'], { testTimeout: 180_000 }),
+    ],
+  },
+})
