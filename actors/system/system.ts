@@ -1,0 +1,374 @@
+/**
+ * The actor system: activates, finds, supervises by way of the cells, passivates and inspects actors.
+ *
+ * Sends go by address and nobody holds an actor. Everything that it needs of the world is given, so a whole system runs
+ * in a simulated one. Not a process: it opens no journal and no socket, and it closes neither.
+ */
+import { TroupeError } from '../errors.ts'
+import type { Journals } from '../journal.ts'
+import type { EpochMs, World } from '../world.ts'
+import { type Address, parseAddress } from './address.ts'
+import { Asks } from './asks.ts'
+import { Cell, type House, type Phase } from './cell.ts'
+import { type DeadLetter, DeadLetters } from './deadLetters.ts'
+import type { ActorDefinition, Message } from './definition.ts'
+import { Incarnations } from './incarnation.ts'
+import { compileKind, type Kind } from './kind.ts'
+import { LinkedList } from './linkedList.ts'
+import { RunQueue } from './runQueue.ts'
+import type { AskOptions } from './scope.ts'
+import { Wakeups } from './wakeups.ts'
+import { type Stopped, type StopReason, Watches } from './watch.ts'
+
+export interface SystemOptions {
+  readonly world: World
+  readonly actors: readonly ActorDefinition[]
+  /** Needed by durable kinds. The system does not close them. */
+  readonly journals?: Journals
+  /** Default 5 000. */
+  readonly askTimeoutMs?: number
+  /** The event loop is given back after this long. Default 8. */
+  readonly sliceMs?: number
+  /** Most actors of passivatable kinds in memory; past it the least recently used ones are passivated. Default 100 000. */
+  readonly maxActive?: number
+  /** Dead letters that are kept. Default 1 000. */
+  readonly deadLetterLimit?: number
+}
+
+export interface ActorInfo {
+  readonly address: Address
+  readonly kind: string
+  readonly phase: Phase
+  /** Messages that wait. */
+  readonly mailbox: number
+  readonly handled: number
+  /** Recent failures. */
+  readonly failures: number
+  readonly touchedAt: EpochMs
+}
+
+export interface Health {
+  /** False as long as an actor is stopped because it failed too often. */
+  readonly isHealthy: boolean
+  readonly failed: readonly Address[]
+}
+
+/** The idle list is looked through this many times within one idle time. */
+const sweepsPerIdleTime = 4
+
+interface Idle {
+  readonly kind: Kind
+  readonly idleMs: number
+  readonly cells: LinkedList<Cell>
+}
+
+export class ActorSystem implements House {
+  readonly world: World
+  readonly queue: RunQueue
+  readonly incarnations: Incarnations
+  readonly journals: Journals | undefined
+  readonly wakeups: Wakeups | undefined
+  readonly #kinds = new Map<string, Kind>()
+  readonly #cells = new Map<Address, Cell>()
+  readonly #asks: Asks
+  readonly #deadLetters: DeadLetters
+  readonly #watches = new Watches()
+  readonly #idle = new Map<Kind, Idle>()
+  readonly #askTimeoutMs: number
+  readonly #maxActive: number
+  /** Addresses that failed too often; they refuse messages until `restart`. */
+  readonly #failed = new Set<Address>()
+  #idleCount = 0
+  #working = 0
+  #isClosing = false
+  #cancelSweep: (() => void) | undefined
+
+  constructor(options: SystemOptions) {
+    const { world, journals } = options
+    this.world = world
+    this.journals = journals
+    this.queue = new RunQueue(world.clock, world.turns, options.sliceMs ?? 8)
+    this.incarnations = new Incarnations(world.clock, (address) => this.#cells.get(address))
+    this.#asks = new Asks(world.clock)
+    this.#deadLetters = new DeadLetters(options.deadLetterLimit ?? 1_000)
+    this.#askTimeoutMs = options.askTimeoutMs ?? 5_000
+    this.#maxActive = options.maxActive ?? 100_000
+    for (const definition of options.actors) {
+      if (this.#kinds.has(definition.kind)) throw new TroupeError('actor.bad_definition', `kind ${definition.kind} is defined twice`)
+      if (definition.durable !== undefined && journals === undefined) {
+        throw new TroupeError('actor.bad_definition', `kind ${definition.kind} is durable, but the system has no journals`)
+      }
+      const kind = compileKind(definition)
+      this.#kinds.set(definition.kind, kind)
+      if (kind.idleMs !== undefined) this.#idle.set(kind, { kind, idleMs: kind.idleMs, cells: new LinkedList() })
+    }
+    const failed = (error: unknown) => world.log.error({ error: String(error) }, 'wake-ups could not be stored')
+    this.wakeups = journals === undefined ? undefined : new Wakeups(journals, world.clock, (address) => this.#wakeUp(address), failed)
+    this.#armSweep()
+  }
+
+  /** Reads which durable actors have timers to fire. Call once, before the first message. */
+  async start(): Promise<void> {
+    await this.wakeups?.load()
+  }
+
+  // ── messages ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+  /**
+   * Puts a message into the mailbox of an actor; the actor is activated if need be. Returns when it is in the mailbox,
+   * not when it is handled. False when it was refused; it then lies in the dead letters with the reason.
+   */
+  tell(address: Address, message: Message, from?: Address): boolean {
+    const cell = this.#cells.get(address)
+    if (cell !== undefined) return cell.offer(message, from)
+    const found = this.#activate(address)
+    if (found instanceof Cell) return found.offer(message, from)
+    this.deadLetter(address, message, from, found)
+    return false
+  }
+
+  /**
+   * Sends a message and waits for the answer of its handler; of a durable actor, until what the answer is based on is on disk.
+   * Errors: `actor.failed` (the handler threw), `actor.unhandled`, `actor.ask_timeout`, `actor.mailbox_full`,
+   * `actor.stopped`, `actor.unknown_kind`, `actor.bad_address`, `system.closed`, and TroupeErrors of the handler.
+   */
+  ask(address: Address, message: Message, options?: AskOptions, from?: Address): Promise<unknown> {
+    return new Promise((resolve, reject) => {
+      const cell = this.#cells.get(address) ?? this.#activate(address)
+      if (!(cell instanceof Cell)) {
+        this.deadLetter(address, message, from, cell)
+        reject(cell)
+        return
+      }
+      cell.offer(message, this.#asks.open(address, from, options?.timeoutMs ?? this.#askTimeoutMs, resolve, reject))
+    })
+  }
+
+  /** Brings an actor to life with `input`, without a message. No effect on one that lives. Errors as for `tell`. */
+  begin(address: Address, input?: unknown): void {
+    this.spawn(undefined, address, input)
+  }
+
+  spawn(parent: Cell | undefined, address: Address, input: unknown): void {
+    if (this.#cells.has(address)) return
+    const found = this.#activate(address, { input, parent })
+    if (!(found instanceof Cell)) throw found
+    found.begin()
+  }
+
+  /**
+   * Calls back, or tells the watching actor, when the actor stops for good: told to, done, or failed too often.
+   * Passivation is not stopping. Returns a function that ends the watch.
+   */
+  watch(target: Address, watcher: Address | ((stopped: Stopped) => void)): () => void {
+    this.#watches.add(target, watcher)
+    return () => this.#watches.remove(target, watcher)
+  }
+
+  unwatch(target: Address, watcher: Address): void {
+    this.#watches.remove(target, watcher)
+  }
+
+  /** Stops an actor and its children; waiting messages are refused. A next message activates it anew. */
+  stop(address: Address): void {
+    this.#cells.get(address)?.terminate('stopped')
+  }
+
+  /** Lets an actor that failed too often receive messages again. False when it had not. */
+  restart(address: Address): boolean {
+    return this.#failed.delete(address)
+  }
+
+  // ── inspection ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+  /** The actors in memory whose address begins with `prefix`, at most `limit` (default 1 000). */
+  actors(prefix = '', limit = 1_000): ActorInfo[] {
+    const found: ActorInfo[] = []
+    for (const cell of this.#cells.values()) {
+      if (found.length >= limit) break
+      if (!cell.address.startsWith(prefix)) continue
+      const { address, phase, handled, touchedAt } = cell
+      found.push({ address, kind: cell.kind.name, phase, mailbox: cell.mailbox.size, handled, failures: cell.failureCount, touchedAt })
+    }
+    return found
+  }
+
+  /** How many actors are in memory, by kind. */
+  counts(): Map<string, number> {
+    const counts = new Map<string, number>()
+    for (const name of this.#kinds.keys()) counts.set(name, 0)
+    for (const cell of this.#cells.values()) counts.set(cell.kind.name, (counts.get(cell.kind.name) ?? 0) + 1)
+    return counts
+  }
+
+  /** Messages handled since the start, by kind. */
+  handled(): Map<string, number> {
+    return new Map([...this.#kinds.values()].map((kind) => [kind.name, kind.handled]))
+  }
+
+  /** The state of a live actor; undefined when it is not in memory. For inspection: it may be ahead of the disk. */
+  inspect(address: Address): unknown {
+    return this.#cells.get(address)?.stateView
+  }
+
+  /** Oldest first. */
+  deadLetters(): DeadLetter[] {
+    return this.#deadLetters.list()
+  }
+
+  deadLettersByCode(): ReadonlyMap<string, number> {
+    return this.#deadLetters.byCode
+  }
+
+  /** Sends a dead letter again and takes it out of the list. False when there is none of this id, or it was refused again. */
+  replay(id: number): boolean {
+    const letter = this.#deadLetters.take(id)
+    return letter !== undefined && this.tell(letter.address, letter.message, letter.from)
+  }
+
+  health(): Health {
+    return { isHealthy: this.#failed.size === 0, failed: [...this.#failed] }
+  }
+
+  // ── closing ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+  /** Waits until every message is handled and every append is on disk. */
+  async quiesce(): Promise<void> {
+    while (this.queue.length > 0 || this.#working > 0) await new Promise<void>((resolve) => this.world.turns.later(resolve))
+  }
+
+  /**
+   * Takes no more messages from outside, waits for those it has and their appends, saves snapshots, stops every actor.
+   * Errors: none; an actor that cannot be saved is logged, and its journal has everything.
+   */
+  async close(): Promise<void> {
+    if (this.#isClosing) return
+    await this.quiesce()
+    this.#isClosing = true
+    this.#cancelSweep?.()
+    for (const cell of this.#cells.values()) if (cell.kind.idleMs !== undefined) cell.tryPassivate()
+    await this.quiesce()
+    for (const cell of [...this.#cells.values()]) cell.terminate('stopped')
+    await this.quiesce()
+    this.#asks.close(new TroupeError('system.closed'))
+    await this.wakeups?.close()
+    this.incarnations.close()
+  }
+
+  // ── what cells need ────────────────────────────────────────────────────────────────────────────────────────────
+
+  deadLetter(address: Address, message: Message, from: Address | undefined, error: TroupeError): void {
+    this.#deadLetters.add({ at: this.world.clock.now(), address, from, message, code: error.code, detail: error.message })
+  }
+
+  working(change: 1 | -1): void {
+    this.#working += change
+  }
+
+  listIdle(cell: Cell): void {
+    const idle = this.#idle.get(cell.kind)
+    if (idle === undefined || cell.listedAt !== undefined) return
+    cell.listedAt = cell.touchedAt
+    idle.cells.append(cell)
+    this.#idleCount++
+    if (this.#idleCount > this.#maxActive) this.#evict()
+  }
+
+  unlistIdle(cell: Cell): void {
+    if (cell.listedAt === undefined) return
+    cell.listedAt = undefined
+    this.#idle.get(cell.kind)?.cells.remove(cell)
+    this.#idleCount--
+  }
+
+  left(cell: Cell, reason: StopReason | undefined): void {
+    this.#cells.delete(cell.address)
+    if (reason === undefined) return
+    if (reason === 'failed' && cell.kind.supervision.onFailure !== 'stop') {
+      this.#failed.add(cell.address)
+      this.world.log.error({ actor: cell.address }, 'an actor failed too often and is stopped')
+    }
+    const stopped: Stopped = { type: 'actor.stopped', address: cell.address, reason }
+    for (const watcher of this.#watches.end(cell.address)) {
+      if (typeof watcher === 'string') this.tell(watcher, stopped, cell.address)
+      else watcher(stopped)
+    }
+  }
+
+  // ── activation and passivation ─────────────────────────────────────────────────────────────────────────────────
+
+  /** `given` is there when somebody asked for the actor, and not merely sent it a message. */
+  #activate(address: Address, given?: { readonly input: unknown; readonly parent: Cell | undefined }): Cell | TroupeError {
+    if (this.#isClosing) return new TroupeError('system.closed')
+    if (this.#failed.has(address)) return new TroupeError('actor.stopped', address)
+    try {
+      const { kind: name, id } = parseAddress(address)
+      const kind = this.#kinds.get(name)
+      if (kind === undefined) return new TroupeError('actor.unknown_kind', name)
+      if (kind.isExplicit && given === undefined) return new TroupeError('actor.stopped', address)
+      const cell = new Cell(this, kind, address, id, given?.input, given?.parent)
+      this.#cells.set(address, cell)
+      return cell
+    } catch (error) {
+      if (error instanceof TroupeError) return error
+      throw error
+    }
+  }
+
+  #wakeUp(address: Address): void {
+    if (this.#isClosing || this.#cells.has(address)) return
+    const found = this.#activate(address)
+    if (found instanceof Cell) found.begin()
+    else this.world.log.warn({ actor: address, error: found.message }, 'an actor with a timer could not be woken')
+  }
+
+  /** A second chance for whoever was used since it was listed: the list is put in order only where it is looked at. */
+  #leastRecent(idle: Idle): Cell | undefined {
+    for (;;) {
+      const cell = idle.cells.first
+      if (cell?.listedAt === undefined || cell.touchedAt <= cell.listedAt) return cell
+      idle.cells.remove(cell)
+      cell.listedAt = cell.touchedAt
+      idle.cells.append(cell)
+    }
+  }
+
+  #evict(): void {
+    let oldest: Cell | undefined
+    for (const idle of this.#idle.values()) {
+      const cell = this.#leastRecent(idle)
+      if (cell !== undefined && (oldest === undefined || cell.touchedAt < oldest.touchedAt)) oldest = cell
+    }
+    if (oldest === undefined) return
+    // Whoever cannot leave now goes to the end of the line, so that the next one is looked at next time.
+    if (!oldest.tryPassivate()) this.#relist(oldest)
+  }
+
+  #relist(cell: Cell): void {
+    const idle = this.#idle.get(cell.kind)
+    if (idle === undefined || cell.listedAt === undefined) return
+    idle.cells.remove(cell)
+    cell.listedAt = this.world.clock.now()
+    idle.cells.append(cell)
+  }
+
+  #armSweep(): void {
+    const shortest = Math.min(...[...this.#idle.values()].map((idle) => idle.idleMs))
+    if (shortest === Number.POSITIVE_INFINITY) return
+    this.#cancelSweep = this.world.clock.after(Math.max(1, shortest / sweepsPerIdleTime), () => {
+      this.#sweep()
+      this.#armSweep()
+    })
+  }
+
+  #sweep(): void {
+    const now = this.world.clock.now()
+    for (const idle of this.#idle.values()) {
+      for (let left = idle.cells.size; left > 0; left--) {
+        const cell = this.#leastRecent(idle)
+        if (cell === undefined || now - cell.touchedAt < idle.idleMs) break
+        if (!cell.tryPassivate()) this.#relist(cell)
+      }
+    }
+  }
+}

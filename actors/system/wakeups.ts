@@ -1,0 +1,100 @@
+/**
+ * Wake-ups: which durable actors have a timer to fire while they are not in memory.
+ *
+ * The timers themselves are in the journals of their actors. This journal holds only the earliest deadline of each, as
+ * a hint that is never too late: an actor that is woken too early looks at its own journal and sleeps on.
+ */
+import type { Journals } from '../journal.ts'
+import type { Cancel, Clock, EpochMs } from '../world.ts'
+import type { Address } from './address.ts'
+
+const journal = 'system/timers'
+const snapshotEvery = 1_000
+const encoder = new TextEncoder()
+const decoder = new TextDecoder()
+
+export class Wakeups {
+  readonly #journals: Journals
+  readonly #clock: Clock
+  readonly #wake: (address: Address) => void
+  readonly #failed: (error: unknown) => void
+  readonly #hints = new Map<Address, EpochMs>()
+  readonly #armed = new Map<Address, Cancel>()
+  #sinceSnapshot = 0
+  #last: Promise<unknown> = Promise.resolve()
+
+  constructor(journals: Journals, clock: Clock, wake: (address: Address) => void, failed: (error: unknown) => void) {
+    this.#journals = journals
+    this.#clock = clock
+    this.#wake = wake
+    this.#failed = failed
+  }
+
+  /** Reads the hints and arms a timer for each. */
+  async load(): Promise<void> {
+    const saved = await this.#journals.snapshot(journal)
+    if (saved !== undefined) {
+      for (const [address, at] of JSON.parse(decoder.decode(saved.data)) as [Address, EpochMs][]) this.#hints.set(address, at)
+    }
+    let after = saved?.offset ?? 0
+    for (;;) {
+      const entries = await this.#journals.read(journal, { after })
+      for (const entry of entries) {
+        const [address, at] = JSON.parse(decoder.decode(entry.data)) as [Address, EpochMs | null]
+        if (at === null) this.#hints.delete(address)
+        else this.#hints.set(address, at)
+        after = entry.offset
+      }
+      if (entries.length === 0) break
+    }
+    for (const [address, at] of this.#hints) this.#arm(address, at)
+  }
+
+  /** The earliest timer of a live actor has changed. Writes only what would otherwise be too late. */
+  note(address: Address, earliest: EpochMs | undefined): void {
+    const hint = this.#hints.get(address)
+    if (earliest === undefined ? hint === undefined : hint !== undefined && hint <= earliest) return
+    this.#write(address, earliest)
+  }
+
+  /** The actor leaves memory; from now on the wake-up is ours. */
+  sleep(address: Address, earliest: EpochMs | undefined): void {
+    if (this.#hints.get(address) !== earliest) this.#write(address, earliest)
+    if (earliest !== undefined) this.#arm(address, earliest)
+  }
+
+  /** The actor is in memory and fires its timers itself. */
+  awake(address: Address): void {
+    this.#armed.get(address)?.()
+    this.#armed.delete(address)
+  }
+
+  async close(): Promise<void> {
+    for (const cancel of this.#armed.values()) cancel()
+    this.#armed.clear()
+    await this.#last
+  }
+
+  #arm(address: Address, at: EpochMs): void {
+    this.#armed.get(address)?.()
+    this.#armed.set(
+      address,
+      this.#clock.after(Math.max(0, at - this.#clock.now()), () => {
+        this.#armed.delete(address)
+        this.#wake(address)
+      }),
+    )
+  }
+
+  #write(address: Address, at: EpochMs | undefined): void {
+    if (at === undefined) this.#hints.delete(address)
+    else this.#hints.set(address, at)
+    const written = this.#journals.append(journal, [encoder.encode(JSON.stringify([address, at ?? null]))])
+    this.#last = written.then(({ last }) => {
+      if (++this.#sinceSnapshot < snapshotEvery) return
+      this.#sinceSnapshot = 0
+      const hints = encoder.encode(JSON.stringify([...this.#hints]))
+      return this.#journals.saveSnapshot(journal, last, hints, { trim: true }).catch(this.#failed)
+    }, this.#failed)
+  }
+}
