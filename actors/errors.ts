@@ -124,6 +124,56 @@ const table = {
     retry: true,
     advice: 'Connect to the next instance.',
   },
+  'connection.bad_message': {
+    text: 'the client sent something that is not a valid message',
+    retry: false,
+    advice: 'Correct the client. After some of these the connection is closed for good.',
+  },
+  'connection.bad_name': {
+    text: 'the name of the document is not allowed',
+    retry: false,
+    advice: 'Use 1 to 255 bytes of well-formed text without control or format characters.',
+  },
+  'connection.silent': {
+    text: 'the client said nothing within the handshake deadline',
+    retry: true,
+    advice: 'Send the first message within `limits.handshakeMs`.',
+  },
+  'connection.unresponsive': {
+    text: 'the client answered no ping',
+    retry: true,
+    advice: 'Connect again. Check the network in between if it happens often.',
+  },
+  'connection.slow': {
+    text: 'the client reads more slowly than it is written to',
+    retry: true,
+    advice: 'Connect again and synchronise; or raise `limits.outboundBytes`.',
+  },
+  'connection.origin': {
+    text: 'pages of this origin may not connect',
+    retry: false,
+    advice: 'Add the origin to `origins`.',
+  },
+  'connection.too_many': {
+    text: 'the server has as many connections as it may have',
+    retry: true,
+    advice: 'Connect again later, or raise `limits.connections`.',
+  },
+  'document.unavailable': {
+    text: 'the document cannot be opened',
+    retry: true,
+    advice: 'See the log of the server for the reason.',
+  },
+  'document.busy': {
+    text: 'the document has more to do than it can take in',
+    retry: true,
+    advice: 'Connect again later; nothing that you have is lost.',
+  },
+  'document.unsaved': {
+    text: 'too much of the document waits for a disk that refuses it',
+    retry: true,
+    advice: 'Keep your changes and connect again when the disk is in order.',
+  },
   'config.invalid': {
     text: 'the configuration is not valid',
     retry: false,

@@ -1,0 +1,21 @@
+/**
+ * What a document tells its connections. One publication goes to everybody in the document; a door encodes it once and
+ * keeps the bytes, so its parts are immutable from the moment they are sent.
+ */
+export type Part =
+  /** Changes to apply. */
+  | { readonly kind: 'update'; readonly bytes: Uint8Array }
+  /** The last of the changes that bring a newcomer up to date; after it the newcomer is synchronised. */
+  | { readonly kind: 'state'; readonly bytes: Uint8Array }
+  /** What the server has; the client answers with what it has beyond. */
+  | { readonly kind: 'vector'; readonly bytes: Uint8Array }
+  | { readonly kind: 'awareness'; readonly bytes: Uint8Array }
+
+export interface Publication {
+  readonly type: 'connection.publish'
+  readonly parts: readonly Part[]
+  /** True for the answer to a request of one client, which may be as large as the document. */
+  readonly isAnswer: boolean
+}
+
+export const publication = (parts: readonly Part[], isAnswer = false): Publication => ({ type: 'connection.publish', parts, isAnswer })
