@@ -6,6 +6,8 @@ const project = (name: string, include: string[], options: object = {}) => ({
 
 export default defineConfig({
   test: {
+    reporters: ['default', './test/support/summaryReporter.ts'],
+    globalSetup: ['./test/support/setup.ts'],
     projects: [
       project('unit', ['test/{crdt,actors,storage,contract,doors,config,sim,house}/**/*.test.ts']),
       project('integration', ['test/integration/**/*.test.ts'], { testTimeout: 60_000 }),

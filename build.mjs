@@ -1,0 +1,35 @@
+// Bundles the programs into dist/. Libraries stay outside; types are written by tsc afterwards.
+import { cpSync, mkdirSync, rmSync } from 'node:fs'
+import { build } from 'esbuild'
+
+rmSync('dist', { recursive: true, force: true })
+mkdirSync('dist/examples', { recursive: true })
+
+const common = { bundle: true, format: 'esm', target: 'node20', logLevel: 'warning', sourcemap: true }
+await build({
+  ...common,
+  platform: 'node',
+  packages: 'external',
+  entryPoints: {
+    main: 'src/main.ts',
+    index: 'src/index.ts',
+    'compactor.worker': 'src/documents/compactor.worker.ts',
+    preflight: 'src/storage/preflight.ts',
+  },
+  outdir: 'dist',
+})
+
+// The example program imports the library by its name, as a user's program does.
+await build({ ...common, platform: 'node', packages: 'external', entryPoints: ['examples/hello-actor.ts'], outdir: 'dist/programs' })
+
+// The example page runs in a browser, so its libraries go in.
+await build({
+  ...common,
+  platform: 'browser',
+  target: 'es2022',
+  minify: true,
+  sourcemap: false,
+  entryPoints: ['examples/editor.ts'],
+  outdir: 'dist/examples',
+})
+cpSync('examples/editor.html', 'dist/examples/editor.html')

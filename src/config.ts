@@ -1,0 +1,255 @@
+/**
+ * Configuration: one schema with the default, the unit and the meaning of every option. Read once, then passed down.
+ *
+ * Sources, each overriding the one before: defaults, `troupe.config.json` or `troupe.config.js` (or `--config FILE`),
+ * environment (`TROUPE_LIMITS_PING_MS` is `limits.pingMs`), flags.
+ */
+import { existsSync, readFileSync } from 'node:fs'
+import { resolve } from 'node:path'
+import { pathToFileURL } from 'node:url'
+import { z } from 'zod'
+import { TroupeError } from '../actors/errors.ts'
+
+const MiB = 1024 * 1024
+const milliseconds = (value: number, meaning: string, least = 1) =>
+  z.number().int().min(least).default(value).describe(`${meaning} Milliseconds.`)
+const bytes = (value: number, meaning: string, least = 1) => z.number().int().min(least).default(value).describe(`${meaning} Bytes.`)
+const count = (value: number, meaning: string, least = 1) => z.number().int().min(least).default(value).describe(meaning)
+const flag = (value: boolean, meaning: string) => z.boolean().default(value).describe(meaning)
+
+export const profiles = ['main', 'yjs'] as const
+export type Profile = (typeof profiles)[number]
+
+const port = z.number().int().min(0).max(65_535)
+const listener = z.strictObject({ port, profile: z.enum(profiles) })
+
+export const schema = z.strictObject({
+  host: z.string().min(1).default('127.0.0.1').describe('Address to listen on.'),
+  port: port.default(9100).describe('Port of the main listener; 0 takes a free one.'),
+  listen: z.array(listener).default([]).describe('More listeners, each `PORT[:PROFILE]`; the profile says what `/` means there.'),
+  data: z.string().min(1).default('./data').describe('Directory of the database. One process at a time.'),
+  allowPublicAnonymous: flag(false, 'Allow to listen on an address that others reach although nobody has to log in.'),
+  origins: z.array(z.string()).default([]).describe('Origins of web pages that may connect, exactly as browsers send them. Empty: all.'),
+  examples: flag(true, 'Serve the example pages at /examples/.'),
+  supervisor: flag(true, 'Run under a parent process that starts the server again when it crashes.'),
+  shutdownMs: milliseconds(10_000, 'Time to close in order; after it the process exits all the same.'),
+  log: z
+    .strictObject({
+      level: z.enum(['debug', 'info', 'warn', 'error', 'silent']).default('info').describe('Least severe lines that are written.'),
+      pretty: z.enum(['auto', 'always', 'never']).default('auto').describe('For people instead of JSON; `auto`: when it is a terminal.'),
+    })
+    .prefault({}),
+  storage: z
+    .strictObject({
+      backend: z.string().default('lmdb').describe('`lmdb`, `memory` (nothing survives), or one that you registered.'),
+      maxEntryBytes: bytes(64 * MiB, 'Largest entry of a journal.'),
+      ballastBytes: bytes(16 * MiB, 'Space that is kept in reserve and released when the disk is full. 0: none.', 0),
+      minFreeBytes: bytes(32 * MiB, 'After the disk was full, writes resume when this much is free.', 0),
+      commitTimeoutMs: milliseconds(30_000, 'A commit that takes longer counts as failed.'),
+      lockWaitMs: milliseconds(10_000, 'Wait at start for another process to give up the data directory.', 0),
+    })
+    .prefault({}),
+  limits: z
+    .strictObject({
+      connections: count(10_000, 'Most connections at a time.'),
+      messageBytes: bytes(16 * MiB, 'Largest message of a document client.'),
+      handshakeMs: milliseconds(10_000, 'The first message of a client must come within this.'),
+      pingMs: milliseconds(25_000, 'Between two pings to a client.'),
+      pongMs: milliseconds(8_000, 'A client must answer a ping, or go on reading, within this.'),
+      keepAliveMs: milliseconds(20_000, 'A client hears something at least this often; stock editors reconnect after 30 000.'),
+      outboundBytes: bytes(MiB, 'Most that waits for a slow client before it is disconnected.'),
+      outboundMessages: count(1_000, 'Most writes that wait for a slow client before it is disconnected.'),
+      awarenessPerSecond: count(20, 'Presence messages of a client each second; of faster ones only the latest counts.'),
+      awarenessBurst: count(40, 'Presence messages of a client at once.'),
+      strikes: count(3, 'Bad messages of a client before it is disconnected for good.'),
+    })
+    .prefault({}),
+  documents: z
+    .strictObject({
+      windowMs: milliseconds(5, 'Updates of a busy document wait this long for company. An idle one stores at once.', 0),
+      idleMs: milliseconds(120_000, 'A document that nobody has open leaves memory after this.'),
+      retryMs: milliseconds(1_000, 'Wait before a commit that the disk refused is tried again.'),
+      maxUnsavedBytes: bytes(16 * MiB, 'Most of one document that waits for a disk that refuses it.'),
+      awarenessTimeoutMs: milliseconds(30_000, 'Presence that was not renewed for this long is removed.'),
+      awarenessStateBytes: bytes(16 * 1024, 'Largest presence of one client.'),
+      awarenessMessageBytes: bytes(64 * 1024, 'Largest presence message.'),
+      clients: count(500, 'Most clients that are present in one document.'),
+      clientsPerConnection: count(10, 'Most client ids that one connection speaks for (tabs of one browser share).'),
+      structs: count(100_000, 'Most structs in one update.'),
+      depth: count(64, 'Deepest nesting of values in an update.'),
+    })
+    .prefault({}),
+  system: z
+    .strictObject({
+      askTimeoutMs: milliseconds(5_000, 'An ask without a timeout of its own waits this long.'),
+      sliceMs: milliseconds(8, 'Actors give the event loop back after this.'),
+      maxActive: count(100_000, 'Most passivatable actors in memory.'),
+      deadLetters: count(1_000, 'Dead letters that are kept.', 0),
+    })
+    .prefault({}),
+})
+
+export type Config = z.output<typeof schema>
+export type ConfigInput = z.input<typeof schema>
+export type Source = 'default' | 'file' | 'environment' | 'flag' | 'program'
+
+export interface Option {
+  /** `limits.pingMs` */
+  readonly path: string
+  /** `TROUPE_LIMITS_PING_MS` */
+  readonly variable: string
+  readonly meaning: string
+  readonly default: unknown
+}
+
+type Tree = { [key: string]: unknown }
+const isTree = (value: unknown): value is Tree => typeof value === 'object' && value !== null && !Array.isArray(value)
+
+const defaults: Tree = schema.parse({})
+
+const variableOf = (path: string): string =>
+  `TROUPE_${path
+    .replaceAll('.', '_')
+    .replace(/[A-Z]/g, (letter) => `_${letter}`)
+    .toUpperCase()}`
+
+const meaningOf = (path: string): string => {
+  let at: unknown = schema
+  for (const key of path.split('.')) {
+    const within = at as { shape?: Tree; unwrap?: () => { shape: Tree } } // objects, or objects with a prefault
+    at = (within.shape ?? within.unwrap?.().shape)?.[key]
+  }
+  return (at as { description?: string }).description ?? ''
+}
+
+const leaves = (tree: Tree, prefix = ''): [string, unknown][] =>
+  Object.entries(tree).flatMap(([key, value]) =>
+    isTree(value) ? leaves(value, `${prefix}${key}.`) : [[`${prefix}${key}`, value] as [string, unknown]],
+  )
+
+/** Every option, in the order of the schema. The reference docs are checked against it. */
+export const options: readonly Option[] = leaves(defaults).map(([path, value]) => ({
+  path,
+  variable: variableOf(path),
+  meaning: meaningOf(path),
+  default: value,
+}))
+
+const put = (tree: Tree, path: string, value: unknown): void => {
+  const keys = path.split('.')
+  const last = keys.pop() as string // split gives at least one
+  let at = tree
+  for (const key of keys) at = (at[key] ??= {}) as Tree
+  at[last] = value
+}
+
+const refuse = (reason: string): never => {
+  throw new TroupeError('config.invalid', reason)
+}
+
+/** `1234`, `1234:yjs`. */
+export const parseListener = (text: string): { port: number; profile: Profile } => {
+  const match = /^(\d+)(?::([a-z]+))?$/.exec(text)
+  if (match === null) return refuse(`listen: ${JSON.stringify(text)} is not PORT[:PROFILE]`)
+  const profile = match[2] ?? 'main'
+  if (!profiles.includes(profile as Profile)) refuse(`listen: profile ${JSON.stringify(profile)} is not one of ${profiles.join(', ')}`)
+  return { port: Number(match[1]), profile: profile as Profile }
+}
+
+/** A text from the environment or a flag, as the type that the option has. Left as it is when it does not fit: the schema says why. */
+const fromText = (path: string, text: string): unknown => {
+  const like = options.find((option) => option.path === path)?.default
+  if (path === 'listen') return text === '' ? [] : text.split(',').map(parseListener)
+  if (Array.isArray(like)) return text === '' ? [] : text.split(',')
+  if (typeof like === 'number' && text.trim() !== '') return Number.isNaN(Number(text)) ? text : Number(text)
+  if (typeof like === 'boolean' && (text === 'true' || text === 'false')) return text === 'true'
+  return text
+}
+
+const fromEnvironment = (environment: NodeJS.ProcessEnv): Tree => {
+  const tree: Tree = {}
+  const known = new Map(options.map((option) => [option.variable, option.path]))
+  for (const [name, text] of Object.entries(environment)) {
+    if (!name.startsWith('TROUPE_') || text === undefined) continue
+    const path = known.get(name)
+    if (path === undefined) refuse(`environment: ${name} is not an option`)
+    else put(tree, path, fromText(path, text))
+  }
+  return tree
+}
+
+const fromFile = async (file: string | undefined, directory: string): Promise<Tree> => {
+  const found =
+    file === undefined
+      ? ['troupe.config.json', 'troupe.config.js'].map((name) => resolve(directory, name)).find((name) => existsSync(name))
+      : resolve(directory, file)
+  if (found === undefined) return {}
+  try {
+    const value: unknown = found.endsWith('.json')
+      ? JSON.parse(readFileSync(found, 'utf8'))
+      : ((await import(pathToFileURL(found).href)) as { default: unknown }).default
+    return isTree(value) ? value : refuse(`${found}: the configuration must be an object`)
+  } catch (error) {
+    if (error instanceof TroupeError) throw error
+    return refuse(`${found}: ${error instanceof Error ? error.message : String(error)}`)
+  }
+}
+
+/** Rules between options, with names and values in the text. */
+const crossChecks = (config: Config): string[] => {
+  const { limits, documents } = config
+  const wrong: string[] = []
+  if (limits.pongMs >= limits.pingMs) wrong.push(`limits.pongMs ${limits.pongMs} must be below limits.pingMs ${limits.pingMs}`)
+  if (limits.keepAliveMs >= documents.awarenessTimeoutMs)
+    wrong.push(`limits.keepAliveMs ${limits.keepAliveMs} must be below documents.awarenessTimeoutMs ${documents.awarenessTimeoutMs}`)
+  if (documents.awarenessStateBytes > documents.awarenessMessageBytes)
+    wrong.push(
+      `documents.awarenessStateBytes ${documents.awarenessStateBytes} must not be above documents.awarenessMessageBytes ${documents.awarenessMessageBytes}`,
+    )
+  if (limits.messageBytes > config.storage.maxEntryBytes)
+    wrong.push(`limits.messageBytes ${limits.messageBytes} must not be above storage.maxEntryBytes ${config.storage.maxEntryBytes}`)
+  return wrong
+}
+
+const parse = (tree: Tree): Config => {
+  const parsed = schema.safeParse(tree)
+  if (!parsed.success)
+    return refuse(parsed.error.issues.map((issue) => `${issue.path.join('.') || 'configuration'}: ${issue.message}`).join('; '))
+  const wrong = crossChecks(parsed.data)
+  return wrong.length > 0 ? refuse(wrong.join('; ')) : parsed.data
+}
+
+export interface Effective {
+  readonly config: Config
+  readonly sources: ReadonlyMap<string, Source>
+}
+
+export interface Sources {
+  readonly flags?: Readonly<Record<string, string>>
+  readonly file?: string | undefined
+  readonly environment?: NodeJS.ProcessEnv
+  readonly directory?: string
+}
+
+/** Reads all sources. Errors: `config.invalid`, with the path and the reason of everything that is wrong. */
+export const readConfig = async ({ flags = {}, file, environment = {}, directory = '.' }: Sources): Promise<Effective> => {
+  const flagTree: Tree = {}
+  for (const [path, text] of Object.entries(flags)) put(flagTree, path, fromText(path, text))
+  const trees: [Source, Tree][] = [
+    ['file', await fromFile(file, directory)],
+    ['environment', fromEnvironment(environment)],
+    ['flag', flagTree],
+  ]
+  const merged: Tree = {}
+  const sources = new Map<string, Source>(options.map(({ path }) => [path, 'default']))
+  for (const [source, tree] of trees) {
+    for (const [path, value] of leaves(tree)) {
+      put(merged, path, value)
+      sources.set(path, source)
+    }
+  }
+  return { config: parse(merged), sources }
+}
+
+/** For programs: defaults where nothing is given. Errors: `config.invalid`. */
+export const completeConfig = (input: ConfigInput): Config => parse(input as Tree)

@@ -1,0 +1,51 @@
+/**
+ * The wire of y-websocket: one document for each socket, binary messages, one message for each WebSocket frame.
+ *
+ *   client                          server
+ *   ── 0 0 vector ───────────────→           what I have
+ *   ── 1 awareness ──────────────→           who I am
+ *          ←── 0 2 update ... ────           what you lack (none or several), then
+ *          ←── 0 1 update ────────           the last of it: now you are synchronised
+ *          ←── 0 0 vector ────────           what I have
+ *   ── 0 1 update ───────────────→           what the server lacks
+ *   ── 0 2 update ───────────────→           a change
+ *          ←── 0 2 update ────────           changes, those of the client too, when they are on disk
+ *   ── 3 ────────────────────────→           who is here?
+ *          ←── 1 awareness ───────
+ *
+ * Numbers are varUints, the rest are length and bytes (see crdt/sync.ts). Source: y-protocols PROTOCOL.md, y-websocket 3.1.
+ */
+import type { Part } from '../../actors/publication.ts'
+import { decodeMessage } from '../../crdt/sync.ts'
+import type { Decoded, Door } from './door.ts'
+
+const decode = (frame: Uint8Array): Decoded => {
+  const message = decodeMessage(frame)
+  if ('ok' in message) return { ok: false, detail: `${message.code}: ${message.detail}` }
+  switch (message.type) {
+    case 'sync.step1':
+      return { ok: true, message: { type: 'document.sync', stateVector: message.stateVector } }
+    case 'sync.step2':
+      return { ok: true, message: { type: 'document.update', update: message.update, isAnswer: true } }
+    case 'sync.update':
+      return { ok: true, message: { type: 'document.update', update: message.update, isAnswer: false } }
+    case 'awareness':
+      return { ok: true, message: { type: 'document.awareness', update: message.update } }
+    case 'awareness.query':
+      return { ok: true, message: { type: 'document.presence' } }
+    case 'auth.denied':
+      return { ok: false, detail: 'kind: a message that only servers send' }
+  }
+}
+
+const numbers: Readonly<Record<Part['kind'], readonly number[]>> = { vector: [0, 0], state: [0, 1], update: [0, 2], awareness: [1] }
+
+const head = ({ kind, bytes }: Part): Uint8Array => {
+  const head = [...numbers[kind]]
+  let rest = bytes.length
+  for (; rest >= 128; rest = Math.floor(rest / 128)) head.push((rest % 128) | 128)
+  head.push(rest)
+  return Uint8Array.from(head)
+}
+
+export const yjsDoor: Door = { name: 'yjs', decode, head }

@@ -1,0 +1,127 @@
+/**
+ * The library: what programs may import from `troupe`.
+ */
+import type { Journals } from '../actors/journal.ts'
+import type { Address } from '../actors/system/address.ts'
+import type { DeadLetter } from '../actors/system/deadLetters.ts'
+import type { ActorDefinition, Message } from '../actors/system/definition.ts'
+import type { AskOptions } from '../actors/system/scope.ts'
+import type { ActorInfo, Health } from '../actors/system/system.ts'
+import type { Stopped } from '../actors/system/watch.ts'
+import type { World } from '../actors/world.ts'
+import { type ConfigInput, completeConfig } from './config.ts'
+import { type ListenerInfo, TroupeServer } from './server.ts'
+import { openLog } from './telemetry/log.ts'
+
+export { type ErrorCode, errorTable, isTroupeError, TroupeError } from '../actors/errors.ts'
+export type * from '../actors/journal.ts'
+export type { Address } from '../actors/system/address.ts'
+export type { DeadLetter } from '../actors/system/deadLetters.ts'
+export {
+  type ActorDefinition,
+  defineActor,
+  type EventSourcing,
+  type Handlers,
+  type LogicDefinition,
+  type Message,
+  type PassivationOptions,
+  type Resume,
+  type TableDefinition,
+  type WriteAhead,
+} from '../actors/system/definition.ts'
+export { type AskOptions, currentScope, reply, type Scope, type TimerOptions, tell } from '../actors/system/scope.ts'
+export type { ActorInfo, Health } from '../actors/system/system.ts'
+export type { Stopped, StopReason } from '../actors/system/watch.ts'
+export type * from '../actors/world.ts'
+export type { Config, ConfigInput } from './config.ts'
+export type { ListenerInfo } from './server.ts'
+export { registerJournals } from './storage/registry.ts'
+export { name, version } from './version.ts'
+
+export interface TroupeOptions extends ConfigInput {
+  /** Kinds of your own. */
+  readonly actors?: readonly ActorDefinition[]
+  /** False: no port is opened, only actors and journals. Default true. */
+  readonly isListening?: boolean
+  /** Instead of the configured backend. Closed by `close()`. */
+  readonly journals?: Journals
+  /** Instead of the machine's clock, event loop and chance. */
+  readonly world?: World
+}
+
+export interface Troupe {
+  /**
+   * Puts a message into the mailbox of an actor, activating it if need be. False when it was refused; it then lies in the
+   * dead letters with the reason.
+   */
+  tell<M extends Message>(address: Address, message: M): boolean
+  /**
+   * Sends a message and waits for the answer; of a durable actor, until what the answer is based on is on disk.
+   * Errors: `actor.failed`, `actor.unhandled`, `actor.ask_timeout`, `actor.mailbox_full`, `actor.stopped`,
+   * `actor.unknown_kind`, `actor.bad_address`, `system.closed`, `storage.full`, `storage.failed`.
+   */
+  ask<Answer = unknown, M extends Message = Message>(address: Address, message: M, options?: AskOptions): Promise<Answer>
+  /** Calls back when the actor stops for good. Returns a function that ends the watch. */
+  watch(address: Address, stopped: (stopped: Stopped) => void): () => void
+  /** Brings an actor to life with an input. No effect on one that lives. */
+  begin(address: Address, input?: unknown): void
+  /** Stops an actor and its children. */
+  stop(address: Address): void
+  /** Lets an actor that failed too often receive messages again. */
+  restart(address: Address): boolean
+  /** The actors in memory. */
+  actors(prefix?: string, limit?: number): ActorInfo[]
+  /** The state of an actor in memory; undefined when it is not there. */
+  inspect(address: Address): unknown
+  /** Messages that could not be handled, oldest first. */
+  deadLetters(): DeadLetter[]
+  /** Sends a dead letter again. False when there is none of this id, or it was refused again. */
+  replay(id: number): boolean
+  health(): Health
+  readonly journals: Journals
+  /** Where the server listens. */
+  readonly listeners: readonly ListenerInfo[]
+  /** Takes no more, stores what it has, ends. Resolves when all is on disk. */
+  close(): Promise<void>
+}
+
+/**
+ * Starts a Troupe in this process: actors, journals and, unless told otherwise, the server.
+ *
+ * Errors: `config.invalid`, `actor.bad_definition`, `storage.locked`, `storage.corrupt`, `storage.newer_format`,
+ * `storage.read_only`, and those of listening on a port.
+ *
+ * @example
+ * const troupe = await createTroupe({ actors: [counter], isListening: false })
+ * await troupe.ask('counter/visits', { type: 'add', by: 1 })
+ * await troupe.close()
+ */
+export const createTroupe = async (options: TroupeOptions = {}): Promise<Troupe> => {
+  const { actors = [], isListening = true, journals, world, ...given } = options
+  const config = completeConfig(given)
+  const server = await TroupeServer.start({
+    config,
+    log: openLog(config.log),
+    actors,
+    isListening,
+    ...(journals === undefined ? {} : { journals }),
+    ...(world === undefined ? {} : { world }),
+  })
+  const { system } = server
+  return {
+    tell: (address, message) => system.tell(address, message),
+    ask: <Answer>(address: Address, message: Message, ask?: AskOptions) => system.ask(address, message, ask) as Promise<Answer>, // the caller knows its actor
+    watch: (address, stopped) => system.watch(address, stopped),
+    begin: (address, input) => system.begin(address, input),
+    stop: (address) => system.stop(address),
+    restart: (address) => system.restart(address),
+    actors: (prefix, limit) => system.actors(prefix, limit),
+    inspect: (address) => system.inspect(address),
+    deadLetters: () => system.deadLetters(),
+    replay: (id) => system.replay(id),
+    health: () => system.health(),
+    journals: server.journals,
+    listeners: server.listeners,
+    close: () => server.close(),
+  }
+}

@@ -1,0 +1,115 @@
+/** The program: reads the command line, starts, stops on signals. Nothing else. */
+import { resolve } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { isTroupeError } from '../actors/errors.ts'
+import { help, parseCommandLine } from './cli.ts'
+import { type Effective, options, readConfig } from './config.ts'
+import { requestBackup, serveControl } from './control.ts'
+import { exitCodeOf, exitCodes } from './exitCodes.ts'
+import { TroupeServer } from './server.ts'
+import { restoreBackup } from './storage/backup.ts'
+import { type DurableJournals, openLmdbJournals } from './storage/lmdb.ts'
+import { supervise, supervisedVariable } from './supervisor.ts'
+import { openLog } from './telemetry/log.ts'
+import { version } from './version.ts'
+import { systemWorld } from './world.ts'
+
+type Logger = ReturnType<typeof openLog>
+
+const printConfig = ({ config, sources }: Effective): void => {
+  const read = (path: string) => path.split('.').reduce<unknown>((at, key) => (at as Record<string, unknown>)[key], config) // paths are of the schema
+  const rows = options.map(({ path }) => [path, JSON.stringify(read(path)), sources.get(path) ?? 'default'] as const)
+  const width = (column: 0 | 1) => Math.max(...rows.map((row) => row[column].length))
+  for (const [path, value, source] of rows) process.stdout.write(`${path.padEnd(width(0))}  ${value.padEnd(width(1))}  ${source}\n`)
+}
+
+const hasBackup = (journals: object): journals is DurableJournals => 'backup' in journals
+
+const backup = async ({ config }: Effective, directory: string, log: Logger): Promise<void> => {
+  const response = await requestBackup(config.data, directory)
+  if (response === undefined) {
+    const journals = await openLmdbJournals({ directory: config.data, ...systemWorld(log), ...config.storage })
+    await journals.backup(directory)
+    await journals.close()
+  } else if (!response.ok) throw new Error(response.message)
+  log.info({ directory }, 'backup written')
+}
+
+const serve = async ({ config }: Effective, log: Logger): Promise<void> => {
+  const server = await TroupeServer.start({ config, log })
+  const { journals } = server
+  const control = hasBackup(journals) ? await serveControl(config.data, (directory) => journals.backup(directory)) : undefined
+
+  let isStopping = false
+  const stop = (signal: string) => {
+    if (isStopping) {
+      log.warn({ signal }, 'second signal: exiting at once')
+      process.exit(exitCodes.forced)
+    }
+    isStopping = true
+    log.info({ signal }, 'stopping')
+    setTimeout(() => {
+      log.error({ shutdownMs: config.shutdownMs }, 'could not close in time: exiting')
+      process.exit(exitCodes.forced)
+    }, config.shutdownMs).unref()
+    control?.close()
+    server.close().then(
+      () => process.exit(exitCodes.ok),
+      (error) => {
+        log.error({ error: String(error) }, 'could not close in order')
+        process.exit(exitCodes.forced)
+      },
+    )
+  }
+  for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) process.on(signal, () => stop(signal))
+  // The supervisor was killed; what was acknowledged is on disk, and the next server needs port and data directory.
+  process.on('disconnect', () => process.exit(exitCodes.forced))
+
+  journals.onStatus((status) => {
+    if (status.state === 'closed') return
+    log[status.state === 'ready' ? 'info' : 'error']({ ...status }, 'the store changed its state')
+    // Never retry a failed fsync: only a new process sees what is really on disk.
+    if (status.state === 'failed') process.exit(exitCodes.software)
+  })
+  for (const listener of server.listeners) log.info({ ...listener, pid: process.pid }, 'listening')
+}
+
+const run = async (): Promise<number | undefined> => {
+  const commandLine = parseCommandLine(process.argv.slice(2))
+  if (commandLine.isHelp) process.stdout.write(help)
+  if (commandLine.isVersion) process.stdout.write(`${version}\n`)
+  if (commandLine.isHelp || commandLine.isVersion) return exitCodes.ok
+  const { [supervisedVariable]: supervised, ...environment } = process.env
+  const effective = await readConfig({ flags: commandLine.flags, file: commandLine.file, environment })
+  const log = openLog(effective.config.log)
+  const directory = commandLine.operands[0]
+  if (commandLine.command === 'config') printConfig(effective)
+  else if (commandLine.command === 'start') {
+    if (supervised === undefined && effective.config.supervisor)
+      return supervise(fileURLToPath(import.meta.url), process.argv.slice(2), log)
+    const fatal = (error: unknown) => {
+      log.fatal({ error: error instanceof Error ? error.stack : String(error) }, 'a defect: exiting')
+      process.exit(exitCodes.software)
+    }
+    process.on('uncaughtException', fatal)
+    process.on('unhandledRejection', fatal)
+    await serve(effective, log)
+    return undefined
+  } else if (directory === undefined) {
+    process.stderr.write(`troupe ${commandLine.command}: which directory? See troupe --help\n`)
+    return exitCodes.usage
+  } else if (commandLine.command === 'backup') await backup(effective, resolve(directory), log)
+  else await restoreBackup(resolve(directory), effective.config.data, { ...systemWorld(log), force: commandLine.isForced })
+  return exitCodes.ok
+}
+
+run().then(
+  (code) => {
+    if (code !== undefined) process.exit(code)
+  },
+  (error) => {
+    process.stderr.write(`troupe: ${error instanceof Error ? error.message : String(error)}\n`)
+    if (isTroupeError(error)) process.stderr.write(`        code ${error.code}\n`)
+    process.exit(isTroupeError(error) ? exitCodeOf(error.code) : exitCodes.software)
+  },
+)

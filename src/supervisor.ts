@@ -1,0 +1,70 @@
+/**
+ * The supervisor: a small parent process that starts the server again when it crashes. A damaged data file makes the
+ * store crash natively, which no code inside the process can catch; so somebody outside has to see it and say what to do.
+ *
+ * Promises: signals are passed on; a server that ends in order ends the supervisor with the same code; five crashes in a
+ * minute end it, too. If the supervisor itself is killed, the server ends at once: acknowledged means on disk, so nothing
+ * is lost, and the data directory is free for the next one.
+ */
+import { type ChildProcess, spawn } from 'node:child_process'
+import type { Log } from '../actors/world.ts'
+import { exitCodes } from './exitCodes.ts'
+
+/** Set for the server process; not an option, so it does not begin with TROUPE_. */
+export const supervisedVariable = '_TROUPE_SUPERVISED'
+
+const crashSignals: Readonly<Record<string, string>> = {
+  SIGSEGV: 'The store crashed natively. If it happens again, the data file is damaged: restore a backup with `troupe restore DIR`.',
+  SIGBUS:
+    'The data file is shorter than it should be, or the disk is failing: check the disk, then restore a backup with `troupe restore DIR`.',
+  SIGABRT: 'The store gave up on its data file. If it happens again, restore a backup with `troupe restore DIR`.',
+  SIGKILL: 'Somebody killed it, or the system ran out of memory: see the kernel log, and `system.maxActive`.',
+}
+
+const withinMs = 60_000
+const restarts = 5
+const firstWaitMs = 100
+const longestWaitMs = 5_000
+
+/** Resolves with the exit code for this process. */
+export const supervise = (program: string, args: readonly string[], log: Log): Promise<number> =>
+  new Promise((resolve) => {
+    let child: ChildProcess | undefined
+    let crashes: number[] = []
+    let isEnding = false
+
+    const start = () => {
+      child = spawn(process.execPath, [...process.execArgv, program, ...args], {
+        // A process group of its own: Ctrl-C reaches it once, through us.
+        detached: true,
+        stdio: ['inherit', 'inherit', 'inherit', 'ipc'],
+        env: { ...process.env, [supervisedVariable]: 'true' },
+      })
+      child.on('error', (error) => log.error({ error: error.message }, 'the server could not be started'))
+      child.on('exit', ended)
+    }
+
+    const ended = (code: number | null, signal: NodeJS.Signals | null) => {
+      child = undefined
+      const isCrash = signal !== null || code === exitCodes.software
+      if (isEnding || !isCrash) return resolve(code ?? exitCodes.software)
+      const now = Date.now()
+      crashes = [...crashes.filter((at) => now - at < withinMs), now]
+      const advice = crashSignals[signal ?? ''] ?? 'See the lines above for the reason.'
+      log.error({ code, signal, crashes: crashes.length, advice }, 'the server crashed')
+      if (crashes.length > restarts) {
+        log.error({ restarts, withinMs }, 'the server crashes again and again; giving up')
+        return resolve(code ?? exitCodes.software)
+      }
+      setTimeout(() => (isEnding ? resolve(exitCodes.ok) : start()), Math.min(longestWaitMs, firstWaitMs * 2 ** (crashes.length - 1)))
+    }
+
+    for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) {
+      process.on(signal, () => {
+        isEnding = true
+        if (child === undefined) resolve(exitCodes.ok)
+        else child.kill(signal)
+      })
+    }
+    start()
+  })

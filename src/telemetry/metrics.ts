@@ -1,0 +1,125 @@
+/**
+ * Metrics for Prometheus. No label carries a name that a client chose: it would leak, and grow without bound.
+ */
+import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client'
+import type { DocumentObserver } from '../../actors/document.ts'
+import type { Journals } from '../../actors/journal.ts'
+import type { ActorSystem } from '../../actors/system/system.ts'
+import type { Traffic } from '../doors/sink.ts'
+
+export interface Metrics {
+  readonly registry: Registry
+  readonly documents: DocumentObserver
+  readonly connectionOpened: (door: string) => void
+  readonly connectionClosed: (door: string) => void
+  readonly received: (bytes: number) => void
+  readonly traffic: Traffic
+}
+
+export const createMetrics = (system: () => ActorSystem, journals: Journals): Metrics => {
+  const registry = new Registry()
+  const registers = [registry]
+  collectDefaultMetrics({ register: registry })
+  const connections = new Gauge({ name: 'troupe_connections', help: 'Open connections.', labelNames: ['door'], registers })
+  const opened = new Counter({ name: 'troupe_connections_opened_total', help: 'Connections accepted.', labelNames: ['door'], registers })
+  const closed = new Counter({
+    name: 'troupe_connections_closed_total',
+    help: 'Connections closed by the server.',
+    labelNames: ['code'],
+    registers,
+  })
+  const traffic = { sentBytes: 0, sentWrites: 0, receivedBytes: 0, receivedMessages: 0, closed: (code: number) => closed.inc({ code }) }
+  const sums = [
+    ['troupe_sent_bytes_total', 'Bytes written to document clients.', () => traffic.sentBytes],
+    ['troupe_sent_writes_total', 'Writes to the sockets of document clients.', () => traffic.sentWrites],
+    ['troupe_received_bytes_total', 'Bytes of messages of document clients.', () => traffic.receivedBytes],
+    ['troupe_received_messages_total', 'Messages of document clients.', () => traffic.receivedMessages],
+  ] as const
+  for (const [name, help, read] of sums) {
+    new Counter({
+      name,
+      help,
+      registers,
+      collect() {
+        this.reset()
+        this.inc(read())
+      },
+    })
+  }
+  new Gauge({
+    name: 'troupe_actors',
+    help: 'Actors in memory.',
+    labelNames: ['kind'],
+    registers,
+    collect() {
+      for (const [kind, count] of system().counts()) this.set({ kind }, count)
+    },
+  })
+  new Counter({
+    name: 'troupe_actor_messages_total',
+    help: 'Messages handled.',
+    labelNames: ['kind'],
+    registers,
+    collect() {
+      this.reset()
+      for (const [kind, count] of system().handled()) this.inc({ kind }, count)
+    },
+  })
+  new Counter({
+    name: 'troupe_dead_letters_total',
+    help: 'Messages that could not be handled.',
+    labelNames: ['code'],
+    registers,
+    collect() {
+      this.reset()
+      for (const [code, count] of system().deadLettersByCode()) this.inc({ code }, count)
+    },
+  })
+  new Gauge({
+    name: 'troupe_storage_ready',
+    help: '1 while the store takes writes.',
+    registers,
+    collect() {
+      this.set(journals.status().state === 'ready' ? 1 : 0)
+    },
+  })
+  const updates = new Counter({ name: 'troupe_document_updates_total', help: 'Updates stored.', registers })
+  const commits = new Counter({ name: 'troupe_document_commits_total', help: 'Commits of documents.', registers })
+  const refused = new Counter({
+    name: 'troupe_document_refused_total',
+    help: 'Messages of document clients that were refused.',
+    labelNames: ['code'],
+    registers,
+  })
+  const compactions = new Counter({ name: 'troupe_document_compactions_total', help: 'Compactions of documents.', registers })
+  const waited = new Histogram({
+    name: 'troupe_document_commit_seconds',
+    help: 'From the arrival of an update until it is on disk, for the first of each commit.',
+    buckets: [0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 1, 5],
+    registers,
+  })
+  const unsaved = new Gauge({ name: 'troupe_documents_unsaved', help: 'Documents whose last commit the disk refused.', registers })
+  return {
+    registry,
+    documents: {
+      stored(count, waitedMs) {
+        updates.inc(count)
+        commits.inc()
+        waited.observe(waitedMs / 1_000)
+      },
+      unsaved: (change) => unsaved.inc(change),
+      compacted: () => compactions.inc(),
+      refused: (code) => refused.inc({ code }),
+    },
+    connectionOpened(door) {
+      connections.inc({ door })
+      opened.inc({ door })
+    },
+    connectionClosed: (door) => connections.dec({ door }),
+    received(bytes) {
+      traffic.receivedBytes += bytes
+      traffic.receivedMessages++
+    },
+    traffic,
+  }
+}
