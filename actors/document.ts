@@ -18,7 +18,7 @@ import { type AwarenessOwner, type AwarenessPolicy, AwarenessState } from '../cr
 import type { Compaction } from '../crdt/compact.ts'
 import { type CompactionPolicy, DocumentState } from '../crdt/document.ts'
 import { mergeWindow } from '../crdt/merge.ts'
-import { emptyUpdate, stateLimits, type UpdateLimits } from '../crdt/update.ts'
+import { emptyUpdate, stateLimits, type UpdateInspection, type UpdateLimits } from '../crdt/update.ts'
 import { type ErrorCode, isTroupeError, TroupeError } from './errors.ts'
 import type { Journals, Offset } from './journal.ts'
 import { type Part, publication } from './publication.ts'
@@ -261,7 +261,11 @@ class OpenDocument {
       this.#refuse(address, 'document.unsaved', this.#scope.address)
       return
     }
-    const admitted = this.#document.admit(update, examined.inspection)
+    this.#admit(update, examined.inspection)
+  }
+
+  #admit(update: Uint8Array, inspection: UpdateInspection): void {
+    const admitted = this.#document.admit(update, inspection)
     if (this.#unsaved.length === 0) this.#unsavedSince = this.#scope.now()
     this.#unsaved.push(admitted)
     this.#unsavedBytes += admitted.length
@@ -283,7 +287,8 @@ class OpenDocument {
     const { snapshot, tail } = this.#document
     const copy = update.slice()
     this.#inBackground(this.#options.compactor.integrablePart(snapshot, [...tail], copy), (part) => {
-      if (part !== undefined) this.hear(session.address, part, true)
+      const examined = part === undefined ? undefined : this.#document.examine(part, stateLimits)
+      if (part !== undefined && examined?.ok && examined.verdict === 'new') this.#admit(part, examined.inspection)
     })
   }
 

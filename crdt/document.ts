@@ -9,6 +9,7 @@
 import { noBytes } from './cursor.ts'
 import { diffInspected, type Inspected, mergeInspected } from './merge.ts'
 import type { Rejection } from './rejection.ts'
+import { splitUpdate } from './split.ts'
 import { advance, decodeStateVector, encodeStateVector, integrable, type StateVector, type Verdict } from './stateVector.ts'
 import { emptyUpdate, inspectUpdate, storedLimits, type UpdateInspection, type UpdateLimits, updateLimits } from './update.ts'
 
@@ -44,54 +45,77 @@ export const compactionPolicy: CompactionPolicy = { updates: 500, share: 0.02, b
 /** Updates that are joined for newcomers. A closed batch is never joined again; the open one at most once for each change. */
 const batchSize = 64
 
+/**
+ * A larger snapshot goes out in pieces of this size: 256 KiB, so that a line of 10 kB/s brings one within the 30 s in which
+ * y-websocket must hear something.
+ */
+export const defaultChunkBytes = 256 * 1024
+
 /** Different vectors that are remembered with their cut of the snapshot, and the longest vector of these, in bytes. */
 const cachedCuts = 32
 const cachedVectorBytes = 2048
 
 export class DocumentState {
   readonly setAside: readonly SetAside[]
+  readonly #chunkBytes: number
   #snapshot: Inspected
+  /** The snapshot in pieces, from the first answer that needs them until the next snapshot: one more copy of it. */
+  #pieces: readonly Uint8Array[] | undefined
   #tail: Uint8Array[]
   #tailBytes: number
   #vector: StateVector
   #vectorBytes: Uint8Array | undefined
+  /** Of snapshot or tail. */
+  #hasMarkup: boolean
   #batches: Inspected[] = []
   #openBatch: Inspected | undefined
-  readonly #cuts = new Map<string, Uint8Array>()
+  readonly #cuts = new Map<string, readonly Uint8Array[]>()
 
-  private constructor(snapshot: Inspected, vector: StateVector, tail: Uint8Array[], setAside: readonly SetAside[]) {
+  private constructor(
+    snapshot: Inspected,
+    vector: StateVector,
+    tail: Uint8Array[],
+    hasMarkup: boolean,
+    setAside: readonly SetAside[],
+    chunkBytes: number,
+  ) {
     this.#snapshot = snapshot
     this.#vector = vector
     this.#tail = tail
     this.#tailBytes = sum(tail)
+    this.#hasMarkup = hasMarkup
     this.setAside = setAside
+    this.#chunkBytes = chunkBytes
   }
 
   /**
    * From stored bytes; empty bytes are no snapshot. No `Y.Doc` is made: 300 KB take about a millisecond. An unreadable
-   * snapshot is a rejection; an unusable update in the tail is set aside, and the document opens without it.
+   * snapshot is a rejection; an unusable update in the tail is set aside, and the document opens without it. A snapshot above
+   * `chunkBytes` is answered in pieces (Infinity: never).
    */
-  static load(snapshot: Uint8Array, updates: readonly Uint8Array[]): DocumentState | Rejection {
+  static load(snapshot: Uint8Array, updates: readonly Uint8Array[], chunkBytes: number = defaultChunkBytes): DocumentState | Rejection {
     const bytes = snapshot.length === 0 ? emptyUpdate : snapshot
     const inspection = inspectUpdate(bytes, storedLimits)
     if (!inspection.ok) return inspection
     const vector = vectorOf(inspection)
+    let { hasMarkup } = inspection
     const setAside: SetAside[] = []
     const tail = updates.map((update, index) => {
       const found = inspectUpdate(update, storedLimits)
       const verdict = found.ok ? integrable(found, vector) : 'missing'
       if (found.ok && verdict !== 'missing') {
         advance(vector, found)
+        hasMarkup ||= found.hasMarkup
         return update
       }
       setAside.push({ index, code: found.ok ? 'missing' : found.code })
       return emptyUpdate
     })
-    return new DocumentState({ bytes, inspection }, vector, tail, setAside)
+    return new DocumentState({ bytes, inspection }, vector, tail, hasMarkup, setAside, chunkBytes)
   }
 
-  static empty(): DocumentState {
-    return DocumentState.load(noBytes, []) as DocumentState // an empty update is always readable
+  static empty(chunkBytes: number = defaultChunkBytes): DocumentState {
+    return DocumentState.load(noBytes, [], chunkBytes) as DocumentState // an empty update is always readable
   }
 
   /** The snapshot's bytes; empty when there is none. */
@@ -140,6 +164,7 @@ export class DocumentState {
     this.#tail.push(own)
     this.#tailBytes += own.length
     advance(this.#vector, inspection)
+    this.#hasMarkup ||= inspection.hasMarkup
     this.#vectorBytes = undefined
     this.#openBatch = undefined
     return own
@@ -154,27 +179,42 @@ export class DocumentState {
 
   /**
    * What brings somebody with this vector up to date (no vector: somebody with nothing). The snapshot goes out as it lies
-   * or cut by the vector, the tail in batches, those without news left out.
+   * or cut by the vector, the tail in batches, those without news left out. A snapshot or a cut above `chunkBytes` goes out
+   * in pieces, unless the document has markup: half of that is taken for damage and repaired (split.ts).
    */
   answer(vectorBytes?: Uint8Array): Answer | Rejection {
     const vector = vectorBytes === undefined ? new Map<number, number>() : decodeStateVector(vectorBytes)
     if ('ok' in vector) return vector
-    const snapshot = vectorBytes === undefined || vector.size === 0 ? this.snapshot : this.#cut(vectorBytes, vector)
-    const updates = snapshot.length === 0 ? [] : [snapshot]
+    const updates = [...(vectorBytes === undefined || vector.size === 0 ? this.#whole() : this.#cut(vectorBytes, vector))]
     for (const { bytes, inspection } of this.#joinedTail()) if (integrable(inspection, vector) !== 'known') updates.push(bytes)
     return { ok: true, updates }
   }
 
+  #whole(): readonly Uint8Array[] {
+    const { bytes, inspection } = this.#snapshot
+    const isSplit = bytes.length > this.#chunkBytes && !inspection.hasMarkup
+    this.#pieces ??= isSplit ? splitUpdate(this.#snapshot, this.#chunkBytes) : inspection.isEmpty ? [] : [bytes]
+    return this.#pieces
+  }
+
   /** The snapshot, cut by a vector. Only a new snapshot changes it, so a storm of reconnections pays once for each vector. */
-  #cut(vectorBytes: Uint8Array, vector: StateVector): Uint8Array {
-    if (vectorBytes.length > cachedVectorBytes) return diffInspected(this.#snapshot, vector)
+  #cut(vectorBytes: Uint8Array, vector: StateVector): readonly Uint8Array[] {
+    if (vectorBytes.length > cachedVectorBytes) return this.#makeCut(vector)
     const key = String.fromCharCode(...vectorBytes)
     const known = this.#cuts.get(key)
     if (known !== undefined) return known
-    const cut = diffInspected(this.#snapshot, vector)
+    const cut = this.#makeCut(vector)
     if (this.#cuts.size >= cachedCuts) this.#cuts.clear()
     this.#cuts.set(key, cut)
     return cut
+  }
+
+  #makeCut(vector: StateVector): readonly Uint8Array[] {
+    const cut = diffInspected(this.#snapshot, vector)
+    if (cut === this.#snapshot.bytes) return this.#whole()
+    if (cut.length === 0) return []
+    // Without markup of its own, a cut can still fall between marks that its reader has.
+    return cut.length > this.#chunkBytes && !this.#hasMarkup ? splitUpdate(cut, this.#chunkBytes) : [cut]
   }
 
   /** The tail in closed batches and one open batch. */
@@ -202,9 +242,11 @@ export class DocumentState {
    * vector is made anew, since a compaction may have quarantined something. Unreadable bytes change nothing.
    */
   replace(compacted: Uint8Array, upTo: number): { readonly ok: true; readonly setAside: readonly SetAside[] } | Rejection {
-    const next = DocumentState.load(compacted, this.#tail.slice(upTo))
+    const next = DocumentState.load(compacted, this.#tail.slice(upTo), this.#chunkBytes)
     if (!(next instanceof DocumentState)) return next
     this.#snapshot = next.#snapshot
+    this.#pieces = undefined
+    this.#hasMarkup = next.#hasMarkup
     this.#tail = next.#tail
     this.#tailBytes = next.#tailBytes
     this.#vector = next.#vector

@@ -95,6 +95,11 @@ export interface UpdateInspection {
   readonly deletesAt: number
   /** Root types that appear by name. An edit inside of known content names none. */
   readonly roots: readonly string[]
+  /**
+   * Formatting marks or nested XML types: what editors build documents of, and what must not be shown in parts (split.ts). Those
+   * that were deleted and collected do not count.
+   */
+  readonly hasMarkup: boolean
   /** Neither structs nor deletions. */
   readonly isEmpty: boolean
 }
@@ -133,6 +138,7 @@ const needed = new Map<number, number>()
 let limits = updateLimits
 let roots: Set<string> | undefined
 let subdocuments = 0
+let hasMarkup = false
 let lastRootAt = 0
 let lastRootSize = -1
 
@@ -150,6 +156,7 @@ export const inspectUpdate = (update: Uint8Array, within: UpdateLimits = updateL
     if (needed.size > 0) needed.clear()
     roots = undefined
     subdocuments = 0
+    hasMarkup = false
     lastRootSize = -1
   }
 }
@@ -191,6 +198,7 @@ const inspect = (): UpdateInspection => {
     deletedLength,
     deletesAt,
     roots: roots === undefined ? none : [...roots],
+    hasMarkup,
     isEmpty: structs === 0 && deleteRanges === 0,
   }
 }
@@ -339,12 +347,14 @@ const readContent = (kind: number, clock: number): number => {
       readJson(false)
       return 1
     case 6: // format
+      hasMarkup = true
       readKey()
       readJson(false)
       return 1
     case 7: {
       const type = cursor.varUint()
       if (type > 6) throw unknownType
+      if (type > 2) hasMarkup = true
       if (type === 3 || type === 5) readKey() // XML element and hook carry a name
       return 1
     }

@@ -1,12 +1,11 @@
-import { readFileSync } from 'node:fs'
-import { gunzipSync } from 'node:zlib'
 import { describe, expect, it } from 'vitest'
 import * as Y from 'yjs'
 import { compact, materialize } from '../../crdt/compact.ts'
 import { DocumentState } from '../../crdt/document.ts'
 import { mergeUpdates, mergeWindow } from '../../crdt/merge.ts'
 import { inspectUpdate } from '../../crdt/update.ts'
-import { contentOf, docOf, random, session } from './sessions.ts'
+import { contentOf, docOf, plainEdits, random, session } from './sessions.ts'
+import { trace } from './traces.ts'
 
 const load = (snapshot: Uint8Array, updates: readonly Uint8Array[]): DocumentState => {
   const state = DocumentState.load(snapshot, updates)
@@ -147,6 +146,99 @@ describe('DocumentState', () => {
   })
 })
 
+describe('DocumentState with a large snapshot', () => {
+  const { updates } = session(54, 400, 3, plainEdits)
+  const chunkBytes = 512
+  const large = () => {
+    const half = updates.length >> 1
+    const first = compacted(load(nothing, updates.slice(0, half))).snapshot
+    const state = DocumentState.load(first, updates.slice(half), chunkBytes)
+    if (!(state instanceof DocumentState)) throw new Error(state.code)
+    return state
+  }
+  const joining = (pieces: readonly Uint8Array[], doc = new Y.Doc()) => {
+    for (const piece of pieces) {
+      Y.applyUpdate(doc, piece)
+      expect(doc.store.pendingStructs).toBeNull()
+    }
+    return contentOf(doc)
+  }
+
+  it('answers in pieces that integrate one by one, and then with the tail', () => {
+    const state = large()
+    const pieces = answered(state)
+    expect(state.snapshot.length).toBeGreaterThan(4 * chunkBytes)
+    expect(pieces.filter((piece) => piece.length <= chunkBytes).length).toBeGreaterThan(4)
+    expect(joining(pieces)).toEqual(contentOf(docOf(updates)))
+  })
+
+  it('gives 150 who join the same pieces until the snapshot is replaced', () => {
+    const state = large()
+    const first = answered(state)
+    for (let i = 0; i < 150; i++) {
+      const again = answered(state, i % 2 === 0 ? undefined : new Uint8Array([0]))
+      expect(again.length).toBe(first.length)
+      again.forEach((piece, at) => {
+        expect(piece).toBe(first[at])
+      })
+    }
+    expect(state.replace(compacted(state).snapshot, state.tailCount)).toMatchObject({ ok: true })
+    const after = answered(state)
+    for (const piece of after) expect(first).not.toContain(piece)
+    expect(joining(after)).toEqual(contentOf(docOf(updates)))
+  })
+
+  it('gives the same pieces of a cut to all who ask with the same vector', () => {
+    const state = large()
+    const partial = docOf(updates.slice(0, 30))
+    const vector = Y.encodeStateVector(partial)
+    const [first, second] = [answered(state, vector), answered(state, vector)]
+    expect(first.filter((piece) => piece.length <= chunkBytes).length).toBeGreaterThan(3)
+    first.forEach((piece, i) => {
+      expect(second[i]).toBe(piece)
+    })
+    expect(joining(first, partial)).toEqual(contentOf(docOf(updates)))
+  })
+
+  it('shares the pieces of the whole with somebody whose vector cuts nothing off', () => {
+    const state = large()
+    const stranger = new Y.Doc()
+    stranger.getText('text').insert(0, 'written offline')
+    expect(answered(state, Y.encodeStateVector(stranger))[0]).toBe(answered(state)[0])
+  })
+
+  it('sends a snapshot of exactly the limit as it lies', () => {
+    const { snapshot } = large()
+    const at = DocumentState.load(snapshot, [], snapshot.length)
+    const below = DocumentState.load(snapshot, [], snapshot.length - 1)
+    if (!(at instanceof DocumentState && below instanceof DocumentState)) throw new Error('unreadable')
+    expect(answered(at)).toEqual([snapshot])
+    expect(answered(at)[0]).toBe(at.snapshot)
+    expect(answered(below).length).toBe(2)
+  })
+
+  it('never cuts a document with markup, wherever the markup is', () => {
+    const { snapshot } = large()
+    const formatted = docOf([snapshot])
+    formatted.getText('text').insert(0, 'b', { bold: true })
+    const update = Y.encodeStateAsUpdate(formatted, Y.encodeStateVector(docOf([snapshot])))
+    const inSnapshot = DocumentState.load(Y.encodeStateAsUpdate(formatted), [], chunkBytes)
+    if (!(inSnapshot instanceof DocumentState)) throw new Error('unreadable')
+    expect(answered(inSnapshot)[0]).toBe(inSnapshot.snapshot)
+    const vector = Y.encodeStateVector(docOf(updates.slice(0, 30)))
+    const inTail = DocumentState.load(snapshot, [update], chunkBytes)
+    const added = DocumentState.load(snapshot, [], chunkBytes)
+    if (!(inTail instanceof DocumentState && added instanceof DocumentState)) throw new Error('unreadable')
+    expect(answered(added, vector).length).toBeGreaterThan(3)
+    expect(added.replace(snapshot, 0)).toMatchObject({ ok: true })
+    expect(added.add(update)).toMatchObject({ verdict: 'new' })
+    // a cut and the tail; a fresh reader has no marks yet when the pieces of the snapshot arrive
+    expect(answered(inTail, vector).length).toBe(2)
+    expect(answered(added, vector).length).toBe(2)
+    expect(answered(added).length).toBeGreaterThan(4)
+  })
+})
+
 describe('mergeUpdates', () => {
   for (const seed of [61, 62, 63, 64, 65, 66]) {
     it(`joins as Yjs would: overlaps, holes, doubles and any order (seed ${seed})`, () => {
@@ -200,15 +292,6 @@ describe('mergeUpdates', () => {
     expect(accepted).toBeGreaterThan(300)
   })
 })
-
-type Patch = [position: number, deleted: number, inserted: string]
-interface Trace {
-  endContent: string
-  txns: { patches: Patch[]; agent?: number; parents?: number[] }[]
-}
-
-const trace = (name: string): Trace =>
-  JSON.parse(gunzipSync(readFileSync(new URL(`../fixtures/traces/${name}.json.gz`, import.meta.url))).toString()) as Trace
 
 describe('real editing histories', () => {
   for (const name of ['sveltecomponent', 'friendsforever']) {

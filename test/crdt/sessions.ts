@@ -20,18 +20,30 @@ export type Random = ReturnType<typeof random>
 
 const words = ['a', 'bc', 'déjà', '𝄞𝄞', 'line\n', 'поле', '漢字', 'x'.repeat(40)]
 
+type Edit = (doc: Y.Doc, r: Random) => void
+
+const format: Edit = (doc, r) => {
+  const text = doc.getText('rich')
+  text.insert(0, 'bold ', { bold: r.below(2) === 0 ? true : null, size: r.below(9) })
+  text.format(0, Math.min(3, text.length), { em: { of: [r.below(3)] } })
+}
+
+const addElement: Edit = (doc, r) => {
+  const fragment = doc.getXmlFragment('xml')
+  const p = new Y.XmlElement('p')
+  p.setAttribute('class', `c${r.below(3)}`)
+  p.insert(0, [new Y.XmlText('in xml'), new Y.XmlElement('br')])
+  fragment.insert(r.below(fragment.length + 1), [p])
+}
+
 /** Anything that an editor does to a document. */
-const edits: ((doc: Y.Doc, r: Random) => void)[] = [
+const edits: Edit[] = [
   (doc, r) => doc.getText('text').insert(r.below(doc.getText('text').length + 1), words[r.below(words.length)] ?? ''),
   (doc, r) => {
     const text = doc.getText('text')
     if (text.length > 2) text.delete(r.below(text.length - 1), 1 + r.below(2))
   },
-  (doc, r) => {
-    const text = doc.getText('rich')
-    text.insert(0, 'bold ', { bold: r.below(2) === 0 ? true : null, size: r.below(9) })
-    text.format(0, Math.min(3, text.length), { em: { of: [r.below(3)] } })
-  },
+  format,
   (doc, r) => doc.getText('rich').insertEmbed(0, { image: `${r.below(99)}.png` }),
   (doc, r) =>
     doc.getArray('list').insert(0, [r.below(5), null, 'ü', { a: [1, { b: 2n }] }, new Uint8Array([1, 2])].slice(0, 1 + r.below(5))),
@@ -52,13 +64,7 @@ const edits: ((doc: Y.Doc, r: Random) => void)[] = [
     const nested = doc.getMap('map').get('nested1')
     if (nested instanceof Y.Map) (nested.get('text') as Y.Text | undefined)?.insert(0, 'more')
   },
-  (doc, r) => {
-    const fragment = doc.getXmlFragment('xml')
-    const p = new Y.XmlElement('p')
-    p.setAttribute('class', `c${r.below(3)}`)
-    p.insert(0, [new Y.XmlText('in xml'), new Y.XmlElement('br')])
-    fragment.insert(r.below(fragment.length + 1), [p])
-  },
+  addElement,
   (doc, r) => {
     const fragment = doc.getXmlFragment('xml')
     if (fragment.length > 2) fragment.delete(r.below(fragment.length), 1)
@@ -68,6 +74,9 @@ const edits: ((doc: Y.Doc, r: Random) => void)[] = [
   },
 ]
 
+/** Nothing that `hasMarkup` would see. */
+export const plainEdits: readonly Edit[] = edits.filter((edit) => edit !== format && edit !== addElement)
+
 export interface Session {
   /** In an order in which each can be integrated. */
   readonly updates: readonly Uint8Array[]
@@ -75,7 +84,7 @@ export interface Session {
 }
 
 /** `steps` edits by `clients` documents, which merge through a common log. */
-export const session = (seed: number, steps = 120, clients = 3): Session => {
+export const session = (seed: number, steps = 120, clients = 3, among: readonly Edit[] = edits): Session => {
   const r = random(seed)
   const updates: Uint8Array[] = []
   const read = new Array<number>(clients).fill(0)
@@ -102,9 +111,9 @@ export const session = (seed: number, steps = 120, clients = 3): Session => {
     else if (r.below(20) === 0) undo[i]?.redo()
     else if (r.below(6) === 0)
       doc.transact(() => {
-        for (let n = 0; n < 3; n++) edits[r.below(edits.length)]?.(doc, r)
+        for (let n = 0; n < 3; n++) among[r.below(among.length)]?.(doc, r)
       })
-    else edits[r.below(edits.length)]?.(doc, r)
+    else among[r.below(among.length)]?.(doc, r)
   }
   for (let i = 0; i < clients; i++) pull(i)
   return { updates, docs }
