@@ -1,13 +1,15 @@
 /** The program: reads the command line, starts, stops on signals. Nothing else. */
-import { resolve } from 'node:path'
+import { existsSync } from 'node:fs'
+import { join, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { isTroupeError } from '../actors/errors.ts'
+import { isTroupeError, TroupeError } from '../actors/errors.ts'
 import { help, parseCommandLine } from './cli.ts'
 import { type Effective, options, readConfig } from './config.ts'
 import { requestBackup, serveControl } from './control.ts'
 import { exitCodeOf, exitCodes } from './exitCodes.ts'
 import { TroupeServer } from './server.ts'
 import { restoreBackup } from './storage/backup.ts'
+import { dataFile } from './storage/directory.ts'
 import { type DurableJournals, openLmdbJournals } from './storage/lmdb.ts'
 import { supervise, supervisedVariable } from './supervisor.ts'
 import { openLog } from './telemetry/log.ts'
@@ -28,6 +30,8 @@ const hasBackup = (journals: object): journals is DurableJournals => 'backup' in
 const backup = async ({ config }: Effective, directory: string, log: Logger): Promise<void> => {
   const response = await requestBackup(config.data, directory)
   if (response === undefined) {
+    // Opening would make a new database there, and its backup would look like a success.
+    if (!existsSync(join(config.data, dataFile))) throw new TroupeError('config.invalid', `data: there is no database in ${resolve(config.data)}`)
     const journals = await openLmdbJournals({ directory: config.data, ...systemWorld(log), ...config.storage })
     await journals.backup(directory)
     await journals.close()
@@ -35,10 +39,17 @@ const backup = async ({ config }: Effective, directory: string, log: Logger): Pr
   log.info({ directory }, 'backup written')
 }
 
+/** Without it the server runs all the same: backup then needs the server to stop. */
+const openControl = (data: string, journals: DurableJournals, log: Logger) =>
+  serveControl(data, (directory) => journals.backup(directory)).catch((error: Error) => {
+    log.warn({ error: error.message }, 'no control socket in the data directory: no backup while running')
+    return undefined
+  })
+
 const serve = async ({ config }: Effective, log: Logger): Promise<void> => {
   const server = await TroupeServer.start({ config, log })
   const { journals } = server
-  const control = hasBackup(journals) ? await serveControl(config.data, (directory) => journals.backup(directory)) : undefined
+  const control = hasBackup(journals) ? await openControl(config.data, journals, log) : undefined
 
   let isStopping = false
   const stop = (signal: string) => {

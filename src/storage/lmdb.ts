@@ -1,0 +1,108 @@
+/**
+ * Opens the journals in a data directory: lock, look, then LMDB.
+ *
+ * Promises: nothing damaged is opened, nothing lost is taken for new, and whatever is refused is left as it was. A store that
+ * was closed in good order opens without a walk through its data.
+ */
+import { TroupeError } from '../../actors/errors.ts'
+import type { Journals } from '../../actors/journal.ts'
+import type { Clock, Log, Random } from '../../actors/world.ts'
+import { defaultMaxEntryBytes } from './admission.ts'
+import { copyBackup } from './backup.ts'
+import { isRestoring, markClean, newMeta, prepareDirectory, readMeta, unmarkClean, wasClean, writeMeta } from './directory.ts'
+import { examine } from './examine.ts'
+import { LmdbJournals } from './lmdbJournals.ts'
+import { lockDirectory } from './lock.ts'
+import { isFullCode, Space } from './space.ts'
+import { Tables } from './tables.ts'
+
+export interface LmdbOptions {
+  /** The data directory; made if it is missing. Not on a network file system. */
+  readonly directory: string
+  readonly clock: Clock
+  readonly random: Random
+  readonly log: Log
+  /** Largest entry, in bytes. Default 16 MiB. */
+  readonly maxEntryBytes?: number
+  /** Size of the file that is given up on a full disk so that trimming works. Default 32 MiB; 0: none. */
+  readonly ballastBytes?: number
+  /** With less free disk than this, appends are refused. Default 0: only when the disk is really full. */
+  readonly minFreeBytes?: number
+  /** How often to look for room. Default 2 000. */
+  readonly spaceProbeMs?: number
+  /** A flush that takes longer is a failed disk. Default 30 000. */
+  readonly commitTimeoutMs?: number
+  /** Least time between the beginnings of two commits: a larger one saves CPU under load and delays answers. Default 0. */
+  readonly commitGapMs?: number
+  /** Journals whose state is kept in memory, about 300 bytes each. Default 10 000. */
+  readonly cachedJournals?: number
+  /** The program that looks into a store after a crash. Default: `preflight.js` beside this module. */
+  readonly preflightPath?: string
+}
+
+export interface DurableJournals extends Journals {
+  /**
+   * Writes a consistent copy into `directory`, which must be missing or empty, while everything goes on. On disk when resolved.
+   * Errors: `storage.read_only`, `storage.closed`.
+   */
+  backup(directory: string): Promise<void>
+}
+
+const openTables = (directory: string): Tables => {
+  try {
+    return new Tables(directory)
+  } catch (cause) {
+    if (cause instanceof TroupeError) throw cause
+    const isFull = cause instanceof Error && 'code' in cause && isFullCode(cause.code)
+    throw new TroupeError(isFull ? 'storage.full' : 'storage.corrupt', cause instanceof Error ? cause.message : String(cause), { cause })
+  }
+}
+
+/**
+ * Errors: `storage.full`, `storage.read_only`, `storage.locked`, `storage.newer_format`, `storage.corrupt`.
+ */
+export const openLmdbJournals = async (options: LmdbOptions): Promise<DurableJournals> => {
+  const { directory, clock, random, log, preflightPath } = options
+  await prepareDirectory(directory)
+  const release = await lockDirectory(directory)
+  let tables: Tables | undefined
+  try {
+    const meta = await readMeta(directory)
+    if (await isRestoring(directory)) throw new TroupeError('storage.corrupt', 'a restore was interrupted; run it again')
+    const found = await examine(directory, { isClean: await wasClean(directory), preflightPath })
+    if (found === 'missing' && meta?.initialized === true) throw new TroupeError('storage.corrupt', 'the data file is missing')
+    await unmarkClean(directory)
+    const space = new Space(directory, options.ballastBytes ?? 32 * 1024 * 1024)
+    const hasBallast = await space.reserve(0)
+    tables = openTables(directory)
+    const startsFull = !hasBallast && !(await space.hasRoomInside(tables.usedBytes()))
+    if (startsFull) log.warn({ directory }, 'too little disk is free for the ballast file; appends are refused until there is more')
+    if (meta?.initialized !== true) await writeMeta(directory, newMeta(clock.now()))
+    const journals = new LmdbJournals(
+      tables,
+      space,
+      {
+        clock,
+        random,
+        log,
+        maxEntryBytes: options.maxEntryBytes ?? defaultMaxEntryBytes,
+        minFreeBytes: options.minFreeBytes ?? 0,
+        spaceProbeMs: options.spaceProbeMs ?? 2_000,
+        commitTimeoutMs: options.commitTimeoutMs ?? 30_000,
+        commitGapMs: options.commitGapMs ?? 0,
+        cachedJournals: options.cachedJournals ?? 10_000,
+        startsFull,
+      },
+      async () => {
+        // Without the mark the next opening walks through the data; on a full disk that is all that is lost.
+        await markClean(directory).catch((error: unknown) => log.warn({ error }, 'the store could not be marked as closed in good order'))
+        await release()
+      },
+    )
+    return Object.assign(journals, { backup: (target: string) => copyBackup(journals, directory, target) })
+  } catch (error) {
+    await tables?.close()
+    await release()
+    throw error
+  }
+}

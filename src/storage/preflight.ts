@@ -1,0 +1,27 @@
+/**
+ * A program of its own: opens the store in the directory that is its argument, walks through every record, and ends with 0.
+ * A damaged file kills it (SIGSEGV, SIGBUS, SIGABRT) instead of the server; any other end than 0 says "damaged" as well.
+ *
+ * It opens like the server does, for writing and with `safeRestore`, though it writes nothing: the first one to open a store
+ * after a crash decides to which flushed state it goes back, and a read-only opener does not go back at all.
+ */
+import { open } from 'lmdb'
+
+const walk = async (directory: string): Promise<void> => {
+  const binary = { encoding: 'binary', keyEncoding: 'binary' } as const
+  const root = open<Buffer, Buffer>({ path: directory, noSubdir: false, safeRestore: true, maxDbs: 64, ...binary } as Parameters<
+    typeof open<Buffer, Buffer>
+  >[0] & { safeRestore: true }) // read by lmdb's open(), missing in its types
+  const names = [...root.getKeys()].map((key) => key.toString())
+  let bytes = 0
+  for (const name of names) {
+    const table = root.openDB<Buffer, Buffer>({ name, ...binary })
+    for (const { key, value } of table.getRange()) bytes += key.length + value.length
+  }
+  process.stdout.write(`${JSON.stringify({ tables: names.length, bytes })}\n`)
+  await root.close()
+}
+
+const directory = process.argv[2]
+if (directory === undefined) throw new Error('usage: preflight DIRECTORY')
+await walk(directory)

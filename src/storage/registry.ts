@@ -1,0 +1,35 @@
+/**
+ * Journal backends by name: `lmdb` and `memory` are there, users register their own.
+ *
+ * A backend keeps the promises of `Journals`; the contract suite in test/contract tells whether it does.
+ */
+import { TroupeError } from '../../actors/errors.ts'
+import type { Journals } from '../../actors/journal.ts'
+import type { LmdbOptions } from './lmdb.ts'
+import { openLmdbJournals } from './lmdb.ts'
+import { openMemoryJournals } from './memory.ts'
+
+/** What every backend is given; it takes what it needs. Options of its own come along in `backend`. */
+export interface OpenJournals extends LmdbOptions {
+  readonly backend?: unknown
+}
+
+export type JournalsOpener = (options: OpenJournals) => Journals | Promise<Journals>
+
+const openers = new Map<string, JournalsOpener>([
+  ['lmdb', openLmdbJournals],
+  ['memory', openMemoryJournals],
+])
+
+/** Errors: `config.invalid` when the name is taken. */
+export const registerJournals = (name: string, open: JournalsOpener): void => {
+  if (openers.has(name)) throw new TroupeError('config.invalid', `a journal backend named ${name} is already registered`)
+  openers.set(name, open)
+}
+
+/** Errors: `config.invalid` when nobody registered the name; those of the backend. */
+export const openJournals = async (name: string, options: OpenJournals): Promise<Journals> => {
+  const open = openers.get(name)
+  if (open === undefined) throw new TroupeError('config.invalid', `no journal backend ${name}; there are ${[...openers.keys()].join(', ')}`)
+  return open(options)
+}
