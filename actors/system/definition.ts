@@ -6,17 +6,17 @@ import type { AnyActorLogic } from 'xstate'
 import { TroupeError } from '../errors.ts'
 import { isKindName } from './address.ts'
 import type { MailboxOptions } from './mailbox.ts'
+import type { Message, Resume } from './message.ts'
 import type { Scope } from './scope.ts'
 import type { SupervisionOptions } from './supervisor.ts'
-
-export interface Message {
-  readonly type: string
-}
 
 export interface PassivationOptions {
   /** Stop after this long without a message. Default 120 000. */
   readonly idleMs?: number
 }
+
+// Whoever defines a kind names its messages in the same breath.
+export type { Message, Resume }
 
 interface Common<M extends Message> {
   /** What the actor is: `[a-z][a-z0-9_-]*`, at most 64 characters. */
@@ -42,6 +42,7 @@ export interface EventSourcing<State, Event> {
   /** Version of `apply` and of the shape of the state; a snapshot of another version is not used, the journal is folded again. */
   readonly version: number
   /** Pure: no clock, no chance, no messages. Changes the state in place, or returns the next one. */
+  // biome-ignore lint/suspicious/noConfusingVoidType: a function that changes the state in place returns nothing
   readonly apply: (state: State, event: Event) => State | void
   /** Entries between snapshots. Default 500. */
   readonly snapshotEvery?: number
@@ -50,7 +51,7 @@ export interface EventSourcing<State, Event> {
   readonly fromJson?: (value: unknown) => State
 }
 
-export interface TableDefinition<State, M extends Message, Event = never> extends Common<M> {
+export interface TableDefinition<State, M extends Message, Event = unknown> extends Common<M> {
   /** The state of a new incarnation. A promise holds the mailbox back until it is there. */
   readonly state: (scope: Scope<Event>, input: unknown) => State | Promise<State>
   readonly handlers: Handlers<State, M, Event>
@@ -71,12 +72,6 @@ export interface WriteAhead {
   /** When a timer (`after`) that was running at the end of the last process fires. Default `deadline`. */
   readonly resume?: Resume
 }
-
-/**
- * How a durable timer goes on after its actor was away: at its old `deadline` (at once when that has passed), after the
- * time that `remaining` when the actor was last written, or from the start (`restart`).
- */
-export type Resume = 'deadline' | 'remaining' | 'restart'
 
 export interface LogicDefinition<L extends AnyActorLogic = AnyActorLogic> extends Common<Message> {
   readonly logic: L
@@ -106,7 +101,7 @@ export const defaultSnapshotEvery = 500
  *
  * Errors: `actor.bad_definition`.
  */
-export function defineActor<State, M extends Message, Event = never>(
+export function defineActor<State, M extends Message, Event = unknown>(
   definition: TableDefinition<State, M, Event>,
 ): TableDefinition<State, M, Event>
 export function defineActor<L extends AnyActorLogic>(definition: LogicDefinition<L>): LogicDefinition<L>
@@ -116,6 +111,8 @@ export function defineActor(definition: ActorDefinition): ActorDefinition {
   }
   if (!isKindName(definition.kind)) refuse('`kind` must match [a-z][a-z0-9_-]* and have at most 64 characters')
   if ('logic' in definition === 'handlers' in definition) refuse('give either `logic` or `handlers`')
+  const reserved = 'handlers' in definition && Object.keys(definition.handlers).find((type) => type.startsWith('xstate.'))
+  if (reserved) refuse(`${JSON.stringify(reserved)} is a name of XState`)
   const limit = definition.mailbox?.limit
   if (limit !== undefined && !(Number.isInteger(limit) && limit > 0)) refuse('`mailbox.limit` must be a positive whole number')
   const version = definition.durable?.version

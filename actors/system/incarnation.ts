@@ -14,6 +14,7 @@ import {
   type AnyActorLogic,
   type AnyActorRef,
   type AnyActorScope,
+  type AnyMachineSnapshot,
   type AnyStateMachine,
   createActor,
   type InspectionEvent,
@@ -22,8 +23,8 @@ import {
 } from 'xstate'
 import type { Clock } from '../world.ts'
 import type { Address } from './address.ts'
-import type { Message } from './definition.ts'
 import type { TimerAction } from './durable.ts'
+import type { Message } from './message.ts'
 
 /** What the seam needs to know of a cell. */
 export interface Host {
@@ -45,15 +46,30 @@ const stopEvent = 'xstate.stop'
 const tableLogic: ActorLogic<TableSnapshot, Message, { host: Host; state: unknown }> = {
   getInitialSnapshot: (_scope, { host, state }) => ({ status: 'active', output: undefined, error: undefined, context: state, host }),
   transition(snapshot, message) {
-    if (message.type === stopEvent) return { ...snapshot, status: 'stopped', error: undefined, output: undefined } as TableSnapshot
-    if (message !== snapshot.host.delivering) snapshot.host.redirect(message)
-    else snapshot.host.handle(message)
+    if (message === snapshot.host.delivering) snapshot.host.handle(message)
+    else if (message.type !== stopEvent) snapshot.host.redirect(message)
+    else return { ...snapshot, status: 'stopped', error: undefined, output: undefined } as TableSnapshot
     return snapshot
   },
   getPersistedSnapshot: ({ status, output, error, context }) => ({ status, output, error, context }) as Snapshot<undefined>,
 }
 
 export const isMachine = (logic: AnyActorLogic): logic is AnyStateMachine => logic instanceof StateMachine
+
+/** Every event that the machine names in any state, with its wildcards. `machine.events` leaves out those it ignores on purpose. */
+export const eventDescriptors = (machine: AnyStateMachine): string[] => {
+  const found = new Set<string>()
+  const visit = (node: AnyStateMachine['root']) => {
+    for (const descriptor of node.transitions.keys()) found.add(descriptor)
+    for (const child of Object.values(node.states)) visit(child)
+  }
+  visit(machine.root)
+  return [...found]
+}
+
+/** True when the state has a transition for the message, be it an empty one: `{}` is how a chart says "I know it, and do nothing". */
+export const hasTransition = (snapshot: AnyMachineSnapshot, message: Message): boolean =>
+  snapshot.machine.getTransitionData(snapshot, message).length > 0
 
 /** `_stop` is internal to XState but the only way to stop somebody else's child; pinned by the orphan tests. */
 const stopTree = (ref: AnyActorRef): void => {
@@ -79,7 +95,10 @@ const guardOrphans = (actor: AnyActorRef): void => {
 }
 
 const guardChildren = (actor: AnyActorRef, snapshot: unknown): void => {
-  for (const _ in (snapshot as { children?: object }).children) return guardOrphans(actor)
+  for (const _ in (snapshot as { children?: object }).children) {
+    guardOrphans(actor)
+    return
+  }
 }
 
 export class Incarnations {
@@ -131,6 +150,15 @@ export class Incarnations {
   start(actor: AnyActor): void {
     guardChildren(actor, actor.getSnapshot())
     actor.start()
+  }
+
+  /** True while it has children at work or events of its own on the way; they would be lost, and begin anew after a restore. */
+  isBusy(actor: AnyActor): boolean {
+    const { children = {} } = actor.getSnapshot() as { children?: { [id: string]: AnyActorRef | undefined } }
+    for (const child of Object.values(children)) if (child?.getSnapshot().status === 'active') return true
+    if (actor.system === this.#root.system) return false
+    const { _scheduledEvents: scheduled } = actor.system.getSnapshot()
+    return Object.keys(scheduled).length > 0
   }
 
   /** Stops an actor and everything below it; harmless when it has stopped already. */

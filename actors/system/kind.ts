@@ -7,11 +7,11 @@ import {
   defaultSnapshotEvery,
   type EventSourcing,
   type LogicDefinition,
-  type Message,
   type WriteAhead,
 } from './definition.ts'
-import { isMachine } from './incarnation.ts'
+import { eventDescriptors, isMachine } from './incarnation.ts'
 import { defaultMailboxLimit, type Overflow } from './mailbox.ts'
+import type { Message } from './message.ts'
 import type { Scope } from './scope.ts'
 import type { SupervisionOptions } from './supervisor.ts'
 
@@ -29,10 +29,12 @@ interface CommonKind {
   handled: number
 }
 
+export type TableHandler = (state: unknown, message: Message, scope: Scope<unknown>) => unknown
+
 export interface TableKind extends CommonKind {
   readonly style: 'table'
   readonly definition: AnyTable
-  readonly handlers: ReadonlyMap<string, (state: unknown, message: Message, scope: Scope<unknown>) => unknown>
+  readonly handlers: ReadonlyMap<string, TableHandler>
   readonly durable: EventSourcing<unknown, unknown> | undefined
 }
 
@@ -50,7 +52,7 @@ export type Kind = TableKind | LogicKind
 
 const mayHandle = (logic: AnyActorLogic): ((type: string) => boolean) => {
   if (!isMachine(logic)) return () => true
-  const descriptors = logic.events as string[]
+  const descriptors = eventDescriptors(logic)
   const exact = new Set(descriptors)
   const prefixes = descriptors.filter((d) => d.endsWith('*')).map((d) => d.slice(0, -1).replace(/\.$/, ''))
   return (type) => exact.has(type) || prefixes.some((prefix) => type.startsWith(prefix)) || type.startsWith('xstate.')

@@ -47,6 +47,8 @@ export class Mailbox<Message, Origin> {
     if (key !== undefined) {
       this.#keys ??= new Map()
       this.#keys.set(key, this.#absolute + this.size)
+      // Keys of messages that have left are cleared away now and then: a mailbox that never drains would keep them all.
+      if (this.#keys.size > ring.length) for (const [old, at] of this.#keys) if (at < this.#absolute) this.#keys.delete(old)
     }
     this.size++
   }
@@ -87,9 +89,28 @@ export class Mailbox<Message, Origin> {
     }
   }
 
-  /** Gives the ring back; for an actor that has been idle. */
-  release(): void {
-    if (this.size === 0) this.#ring = undefined
+  /** Takes out the oldest message whose origin `may` go; those before it keep their order. Undefined when there is none. */
+  takeOldest(may: (origin: Origin) => boolean): { readonly message: Message; readonly origin: Origin } | undefined {
+    const ring = this.#ring ?? []
+    const slot = (index: number) => (this.#head + index * 2) & (ring.length - 1)
+    for (let i = 0; i < this.size; i++) {
+      const at = slot(i)
+      const origin = ring[at + 1] as Origin // as in peekOrigin
+      if (!may(origin)) continue
+      const message = ring[at] as Message // i < size
+      // Only what stands before it moves; a key of the very first goes stale by itself.
+      for (const [key, absolute] of i > 0 ? (this.#keys ?? []) : []) {
+        if (absolute === this.#absolute + i) this.#keys?.delete(key)
+        else if (absolute >= this.#absolute && absolute < this.#absolute + i) this.#keys?.set(key, absolute + 1)
+      }
+      for (let j = i; j > 0; j--) {
+        ring[slot(j)] = ring[slot(j - 1)]
+        ring[slot(j) + 1] = ring[slot(j - 1) + 1]
+      }
+      this.drop()
+      return { message, origin }
+    }
+    return undefined
   }
 
   #grow(ring: (Message | Origin | undefined)[]): (Message | Origin | undefined)[] {

@@ -20,14 +20,18 @@ export interface SupervisionOptions {
 
 export type Verdict = { readonly restartAfterMs: number } | 'stop'
 
+/** The failures that still count. */
+export const recentFailures = ({ withinMs = 5_000 }: SupervisionOptions, failures: readonly EpochMs[], now: EpochMs): EpochMs[] =>
+  failures.filter((at) => now - at < withinMs)
+
 /**
  * `failures` are the times of earlier failures, oldest first; `jitter` is in [0, 1).
  * Half of each wait is chance, so that actors that failed together do not come back together.
  */
 export const decide = (options: SupervisionOptions, failures: readonly EpochMs[], now: EpochMs, jitter: number): Verdict => {
-  const { onFailure = 'restart', restarts = 3, withinMs = 5_000, backoffMs = 50, maxBackoffMs = 1_000 } = options
+  const { onFailure = 'restart', restarts = 3, backoffMs = 50, maxBackoffMs = 1_000 } = options
   if (onFailure === 'stop') return 'stop'
-  const recent = failures.filter((at) => now - at < withinMs).length
+  const recent = recentFailures(options, failures, now).length
   if (recent >= restarts) return 'stop'
   const wait = Math.min(maxBackoffMs, backoffMs * 2 ** recent)
   return { restartAfterMs: Math.round(wait * (0.5 + jitter / 2)) }

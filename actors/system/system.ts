@@ -11,14 +11,15 @@ import { type Address, parseAddress } from './address.ts'
 import { Asks } from './asks.ts'
 import { Cell, type House, type Phase } from './cell.ts'
 import { type DeadLetter, DeadLetters } from './deadLetters.ts'
-import type { ActorDefinition, Message } from './definition.ts'
+import type { ActorDefinition } from './definition.ts'
 import { Incarnations } from './incarnation.ts'
 import { compileKind, type Kind } from './kind.ts'
 import { LinkedList } from './linkedList.ts'
+import type { Message } from './message.ts'
 import { RunQueue } from './runQueue.ts'
 import type { AskOptions } from './scope.ts'
 import { Wakeups } from './wakeups.ts'
-import { type Stopped, type StopReason, Watches } from './watch.ts'
+import { type Stopped, type StopReason, type Watcher, Watches } from './watch.ts'
 
 export interface SystemOptions {
   readonly world: World
@@ -27,6 +28,8 @@ export interface SystemOptions {
   readonly journals?: Journals
   /** Default 5 000. */
   readonly askTimeoutMs?: number
+  /** `close` waits this long for handlers and the disk, then goes on without them. Default 10 000. */
+  readonly closeWithinMs?: number
   /** The event loop is given back after this long. Default 8. */
   readonly sliceMs?: number
   /** Most actors of passivatable kinds in memory; past it the least recently used ones are passivated. Default 100 000. */
@@ -56,6 +59,11 @@ export interface Health {
 /** The idle list is looked through this many times within one idle time. */
 const sweepsPerIdleTime = 4
 
+/** Actors that are asked to leave for each that comes in over the limit; some of them cannot. */
+const evictionTries = 8
+/** Addresses of failed actors that are kept; a client that can make actors fail is not to fill the memory. */
+const failedLimit = 10_000
+
 interface Idle {
   readonly kind: Kind
   readonly idleMs: number
@@ -77,10 +85,17 @@ export class ActorSystem implements House {
   readonly #askTimeoutMs: number
   readonly #maxActive: number
   /** Addresses that failed too often; they refuse messages until `restart`. */
-  readonly #failed = new Set<Address>()
+  readonly #failed = new Map<Address, { readonly input: unknown }>()
+  /** Writes of actors that have left. */
+  readonly #settling = new Map<Address, Promise<void>>()
+  /** Whoever waits for the end of all work. */
+  #waiting: (() => void)[] = []
+  readonly #closeWithinMs: number
+  isClosing = false
+  #closed: Promise<void> | undefined
   #idleCount = 0
   #working = 0
-  #isClosing = false
+  #isClosed = false
   #cancelSweep: (() => void) | undefined
 
   constructor(options: SystemOptions) {
@@ -92,6 +107,7 @@ export class ActorSystem implements House {
     this.#asks = new Asks(world.clock)
     this.#deadLetters = new DeadLetters(options.deadLetterLimit ?? 1_000)
     this.#askTimeoutMs = options.askTimeoutMs ?? 5_000
+    this.#closeWithinMs = options.closeWithinMs ?? 10_000
     this.#maxActive = options.maxActive ?? 100_000
     for (const definition of options.actors) {
       if (this.#kinds.has(definition.kind)) throw new TroupeError('actor.bad_definition', `kind ${definition.kind} is defined twice`)
@@ -118,12 +134,10 @@ export class ActorSystem implements House {
    * Puts a message into the mailbox of an actor; the actor is activated if need be. Returns when it is in the mailbox,
    * not when it is handled. False when it was refused; it then lies in the dead letters with the reason.
    */
-  tell(address: Address, message: Message, from?: Address): boolean {
-    const cell = this.#cells.get(address)
-    if (cell !== undefined) return cell.offer(message, from)
-    const found = this.#activate(address)
-    if (found instanceof Cell) return found.offer(message, from)
-    this.deadLetter(address, message, from, found)
+  tell<M extends Message>(address: Address, message: M, from?: Address): boolean {
+    const cell = this.#cellFor(address, from)
+    if (cell instanceof Cell) return cell.offer(message, from)
+    this.deadLetter(address, message, from, cell)
     return false
   }
 
@@ -132,9 +146,9 @@ export class ActorSystem implements House {
    * Errors: `actor.failed` (the handler threw), `actor.unhandled`, `actor.ask_timeout`, `actor.mailbox_full`,
    * `actor.stopped`, `actor.unknown_kind`, `actor.bad_address`, `system.closed`, and TroupeErrors of the handler.
    */
-  ask(address: Address, message: Message, options?: AskOptions, from?: Address): Promise<unknown> {
+  ask<M extends Message>(address: Address, message: M, options?: AskOptions, from?: Address): Promise<unknown> {
     return new Promise((resolve, reject) => {
-      const cell = this.#cells.get(address) ?? this.#activate(address)
+      const cell = this.#cellFor(address, from)
       if (!(cell instanceof Cell)) {
         this.deadLetter(address, message, from, cell)
         reject(cell)
@@ -150,6 +164,7 @@ export class ActorSystem implements House {
   }
 
   spawn(parent: Cell | undefined, address: Address, input: unknown): void {
+    if (this.isClosing && parent === undefined) throw new TroupeError('system.closed')
     if (this.#cells.has(address)) return
     const found = this.#activate(address, { input, parent })
     if (!(found instanceof Cell)) throw found
@@ -160,8 +175,9 @@ export class ActorSystem implements House {
    * Calls back, or tells the watching actor, when the actor stops for good: told to, done, or failed too often.
    * Passivation is not stopping. Returns a function that ends the watch.
    */
-  watch(target: Address, watcher: Address | ((stopped: Stopped) => void)): () => void {
+  watch(target: Address, watcher: Watcher): () => void {
     this.#watches.add(target, watcher)
+    if (this.#failed.has(target)) this.#tellWatchers(target, 'failed')
     return () => this.#watches.remove(target, watcher)
   }
 
@@ -174,9 +190,13 @@ export class ActorSystem implements House {
     this.#cells.get(address)?.terminate('stopped')
   }
 
-  /** Lets an actor that failed too often receive messages again. False when it had not. */
+  /** Brings an actor back that failed too often, with the input that it had. False when it had not. Errors as for `tell`. */
   restart(address: Address): boolean {
-    return this.#failed.delete(address)
+    const failed = this.#failed.get(address)
+    if (failed === undefined) return false
+    this.#failed.delete(address)
+    this.begin(address, failed.input)
+    return true
   }
 
   // ── inspection ─────────────────────────────────────────────────────────────────────────────────────────────────
@@ -227,32 +247,59 @@ export class ActorSystem implements House {
   }
 
   health(): Health {
-    return { isHealthy: this.#failed.size === 0, failed: [...this.#failed] }
+    return { isHealthy: this.#failed.size === 0, failed: [...this.#failed.keys()] }
   }
 
   // ── closing ────────────────────────────────────────────────────────────────────────────────────────────────────
 
-  /** Waits until every message is handled and every append is on disk. */
+  /** Waits until every message is handled, every promise of a handler has settled and every append is on disk. */
   async quiesce(): Promise<void> {
-    while (this.queue.length > 0 || this.#working > 0) await new Promise<void>((resolve) => this.world.turns.later(resolve))
+    await this.#quiesce(() => false)
   }
 
   /**
-   * Takes no more messages from outside, waits for those it has and their appends, saves snapshots, stops every actor.
+   * Takes no more messages from outside, waits for those it has and what follows from them, saves snapshots, stops every
+   * actor. After `closeWithinMs` it waits no longer. Resolves when all is on disk.
    * Errors: none; an actor that cannot be saved is logged, and its journal has everything.
    */
-  async close(): Promise<void> {
-    if (this.#isClosing) return
-    await this.quiesce()
-    this.#isClosing = true
+  close(): Promise<void> {
+    this.#closed ??= this.#close()
+    return this.#closed
+  }
+
+  async #close(): Promise<void> {
+    this.isClosing = true
+    let isLate = false
+    const cancel = this.world.clock.after(this.#closeWithinMs, () => {
+      isLate = true
+      this.world.log.warn({ working: this.#working }, 'the system is closed while actors are at work')
+      this.#wakeWaiting()
+    })
+    await this.#quiesce(() => isLate)
+    this.#isClosed = true
     this.#cancelSweep?.()
-    for (const cell of this.#cells.values()) if (cell.kind.idleMs !== undefined) cell.tryPassivate()
-    await this.quiesce()
-    for (const cell of [...this.#cells.values()]) cell.terminate('stopped')
-    await this.quiesce()
+    // Children were made after their parents, and leave before them: a parent that leaves would stop them unsaved.
+    for (const cell of [...this.#cells.values()].reverse()) cell.tryPassivate(true)
+    await this.#quiesce(() => isLate)
+    for (const cell of [...this.#cells.values()].reverse()) cell.terminate('stopped')
+    await this.#quiesce(() => isLate)
+    cancel()
     this.#asks.close(new TroupeError('system.closed'))
     await this.wakeups?.close()
     this.incarnations.close()
+  }
+
+  async #quiesce(isEnough: () => boolean): Promise<void> {
+    while (!isEnough() && (this.queue.length > 0 || this.#working > 0)) {
+      await new Promise<void>((resolve) => {
+        if (this.queue.length > 0) this.world.turns.later(resolve)
+        else this.#waiting.push(resolve)
+      })
+    }
+  }
+
+  #wakeWaiting(): void {
+    for (const resolve of this.#waiting.splice(0)) resolve()
   }
 
   // ── what cells need ────────────────────────────────────────────────────────────────────────────────────────────
@@ -261,8 +308,21 @@ export class ActorSystem implements House {
     this.#deadLetters.add({ at: this.world.clock.now(), address, from, message, code: error.code, detail: error.message })
   }
 
-  working(change: 1 | -1): void {
+  readonly working = (change: 1 | -1): void => {
     this.#working += change
+    // In a turn of its own: what the finished work brings next may already be on its way.
+    if (this.#working === 0 && this.#waiting.length > 0) this.world.turns.later(() => this.#wakeWaiting())
+  }
+
+  settle(address: Address, writes: Promise<void>): void {
+    const settling = writes.then(() => {
+      if (this.#settling.get(address) === settling) this.#settling.delete(address)
+    })
+    this.#settling.set(address, settling)
+  }
+
+  settling(address: Address): Promise<void> | undefined {
+    return this.#settling.get(address)
   }
 
   listIdle(cell: Cell): void {
@@ -271,7 +331,7 @@ export class ActorSystem implements House {
     cell.listedAt = cell.touchedAt
     idle.cells.append(cell)
     this.#idleCount++
-    if (this.#idleCount > this.#maxActive) this.#evict()
+    for (let tries = evictionTries; tries > 0 && this.#idleCount > this.#maxActive; tries--) this.#evict()
   }
 
   unlistIdle(cell: Cell): void {
@@ -283,23 +343,50 @@ export class ActorSystem implements House {
 
   left(cell: Cell, reason: StopReason | undefined): void {
     this.#cells.delete(cell.address)
-    if (reason === undefined) return
     if (reason === 'failed' && cell.kind.supervision.onFailure !== 'stop') {
-      this.#failed.add(cell.address)
+      this.#failed.set(cell.address, { input: cell.input })
       this.world.log.error({ actor: cell.address }, 'an actor failed too often and is stopped')
+      if (this.#failed.size > failedLimit) this.#forgetOldestFailed()
     }
-    const stopped: Stopped = { type: 'actor.stopped', address: cell.address, reason }
-    for (const watcher of this.#watches.end(cell.address)) {
-      if (typeof watcher === 'string') this.tell(watcher, stopped, cell.address)
-      else watcher(stopped)
+    if (reason !== undefined || this.#isClosed) this.#tellWatchers(cell.address, reason ?? 'stopped')
+  }
+
+  #forgetOldestFailed(): void {
+    for (const address of this.#failed.keys()) {
+      this.#failed.delete(address)
+      this.world.log.warn({ actor: address }, 'too many failed actors; this one may receive messages again')
+      return
+    }
+  }
+
+  #tellWatchers(address: Address, reason: StopReason): void {
+    const stopped: Stopped = { type: 'actor.stopped', address, reason }
+    for (const watcher of this.#watches.end(address)) {
+      if (typeof watcher !== 'string') {
+        try {
+          watcher(stopped)
+        } catch (error) {
+          this.world.log.error({ actor: address, error: String(error) }, 'a watch threw')
+        }
+      } else if (!this.#isClosed) {
+        const cell = this.#cells.get(watcher) ?? this.#activate(watcher, {})
+        if (cell instanceof Cell) cell.notify(stopped, address)
+        else this.deadLetter(watcher, stopped, address, cell)
+      }
     }
   }
 
   // ── activation and passivation ─────────────────────────────────────────────────────────────────────────────────
 
+  /** `from` is undefined for messages from outside, which a closing system does not take. */
+  #cellFor(address: Address, from: Address | undefined): Cell | TroupeError {
+    if (this.isClosing && from === undefined) return new TroupeError('system.closed')
+    return this.#cells.get(address) ?? this.#activate(address)
+  }
+
   /** `given` is there when somebody asked for the actor, and not merely sent it a message. */
-  #activate(address: Address, given?: { readonly input: unknown; readonly parent: Cell | undefined }): Cell | TroupeError {
-    if (this.#isClosing) return new TroupeError('system.closed')
+  #activate(address: Address, given?: { readonly input?: unknown; readonly parent?: Cell | undefined }): Cell | TroupeError {
+    if (this.#isClosed) return new TroupeError('system.closed')
     if (this.#failed.has(address)) return new TroupeError('actor.stopped', address)
     try {
       const { kind: name, id } = parseAddress(address)
@@ -316,8 +403,8 @@ export class ActorSystem implements House {
   }
 
   #wakeUp(address: Address): void {
-    if (this.#isClosing || this.#cells.has(address)) return
-    const found = this.#activate(address)
+    if (this.isClosing || this.#cells.has(address)) return
+    const found = this.#activate(address, {})
     if (found instanceof Cell) found.begin()
     else this.world.log.warn({ actor: address, error: found.message }, 'an actor with a timer could not be woken')
   }

@@ -4,12 +4,15 @@
  * The timers themselves are in the journals of their actors. This journal holds only the earliest deadline of each, as
  * a hint that is never too late: an actor that is woken too early looks at its own journal and sleeps on.
  */
-import type { Journals } from '../journal.ts'
+import type { Journals, Offset } from '../journal.ts'
 import type { Cancel, Clock, EpochMs } from '../world.ts'
 import type { Address } from './address.ts'
 
 const journal = 'system/timers'
+/** Entries between snapshots; more when there are more hints, so that a write costs the same however many sleep. */
 const snapshotEvery = 1_000
+/** Wait before hints that the disk refused are written again. */
+const retryMs = 1_000
 const encoder = new TextEncoder()
 const decoder = new TextDecoder()
 
@@ -20,8 +23,12 @@ export class Wakeups {
   readonly #failed: (error: unknown) => void
   readonly #hints = new Map<Address, EpochMs>()
   readonly #armed = new Map<Address, Cancel>()
+  /** Whose hint the disk refused. */
+  readonly #unsaved = new Set<Address>()
+  #cancelRetry: Cancel | undefined
+  #isClosed = false
   #sinceSnapshot = 0
-  #last: Promise<unknown> = Promise.resolve()
+  #last: Promise<void> = Promise.resolve()
 
   constructor(journals: Journals, clock: Clock, wake: (address: Address) => void, failed: (error: unknown) => void) {
     this.#journals = journals
@@ -50,11 +57,15 @@ export class Wakeups {
     for (const [address, at] of this.#hints) this.#arm(address, at)
   }
 
-  /** The earliest timer of a live actor has changed. Writes only what would otherwise be too late. */
-  note(address: Address, earliest: EpochMs | undefined): void {
+  /**
+   * The earliest timer of a live actor has changed. Writes only what would otherwise be too late: an early hint costs one
+   * look, and stays until the actor sleeps. The promise resolves when the hint is on disk, or was refused and will be
+   * written again later.
+   */
+  note(address: Address, earliest: EpochMs | undefined): Promise<void> | undefined {
     const hint = this.#hints.get(address)
-    if (earliest === undefined ? hint === undefined : hint !== undefined && hint <= earliest) return
-    this.#write(address, earliest)
+    if (earliest === undefined || (hint !== undefined && hint <= earliest)) return undefined
+    return this.#write(address, earliest)
   }
 
   /** The actor leaves memory; from now on the wake-up is ours. */
@@ -69,14 +80,21 @@ export class Wakeups {
     this.#armed.delete(address)
   }
 
+  has(address: Address): boolean {
+    return this.#hints.has(address)
+  }
+
   async close(): Promise<void> {
+    this.#isClosed = true
+    this.#cancelRetry?.()
     for (const cancel of this.#armed.values()) cancel()
     this.#armed.clear()
     await this.#last
   }
 
   #arm(address: Address, at: EpochMs): void {
-    this.#armed.get(address)?.()
+    this.awake(address)
+    if (this.#isClosed) return
     this.#armed.set(
       address,
       this.#clock.after(Math.max(0, at - this.#clock.now()), () => {
@@ -86,15 +104,33 @@ export class Wakeups {
     )
   }
 
-  #write(address: Address, at: EpochMs | undefined): void {
+  #write(address: Address, at: EpochMs | undefined): Promise<void> {
     if (at === undefined) this.#hints.delete(address)
     else this.#hints.set(address, at)
-    const written = this.#journals.append(journal, [encoder.encode(JSON.stringify([address, at ?? null]))])
-    this.#last = written.then(({ last }) => {
-      if (++this.#sinceSnapshot < snapshotEvery) return
-      this.#sinceSnapshot = 0
-      const hints = encoder.encode(JSON.stringify([...this.#hints]))
-      return this.#journals.saveSnapshot(journal, last, hints, { trim: true }).catch(this.#failed)
-    }, this.#failed)
+    this.#unsaved.delete(address)
+    const written = this.#journals.append(journal, [encoder.encode(JSON.stringify([address, at ?? null]))]).then(
+      ({ last }) => this.#written(last),
+      (error) => this.#refused(address, error),
+    )
+    this.#last = this.#last.then(() => written)
+    return written
+  }
+
+  #written(last: Offset): void {
+    if (++this.#sinceSnapshot < Math.max(snapshotEvery, this.#hints.size)) return
+    this.#sinceSnapshot = 0
+    const hints = encoder.encode(JSON.stringify([...this.#hints]))
+    const saved = this.#journals.saveSnapshot(journal, last, hints, { trim: true }).catch(this.#failed)
+    this.#last = this.#last.then(() => saved)
+  }
+
+  #refused(address: Address, error: unknown): void {
+    this.#failed(error)
+    this.#unsaved.add(address)
+    if (this.#isClosed || this.#cancelRetry !== undefined) return
+    this.#cancelRetry = this.#clock.after(retryMs, () => {
+      this.#cancelRetry = undefined
+      for (const unsaved of [...this.#unsaved]) this.#write(unsaved, this.#hints.get(unsaved))
+    })
   }
 }

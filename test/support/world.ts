@@ -57,6 +57,21 @@ export class SimulatedClock implements Clock {
     this.#now = end
   }
 
+  /** Alarms that are set. */
+  get pending(): number {
+    return this.#alarms.length
+  }
+
+  /** The process whose alarms these were has ended. */
+  forget(): void {
+    this.#alarms = []
+  }
+
+  /** Time passes while somebody works, and no alarm has the chance to ring. */
+  pass(ms: number): void {
+    this.#now += ms
+  }
+
   #earliest(): Alarm | undefined {
     let earliest: Alarm | undefined
     for (const alarm of this.#alarms) {

@@ -1,0 +1,14 @@
+import { readdirSync, readFileSync } from 'node:fs'
+import { expect, it } from 'vitest'
+
+const here = new URL('.', import.meta.url)
+const ids = (text: string, pattern: RegExp) => new Set([...text.matchAll(pattern)].map(([, id]) => id))
+
+it('every rule in docs/reference/actors.md has a test, and every id in a title has a rule', () => {
+  const rules = ids(readFileSync(new URL('../../docs/reference/actors.md', here), 'utf8'), /^\| ([A-Z]{2}\d+) \|/gm)
+  const files = readdirSync(here).filter((name) => name.endsWith('.test.ts'))
+  const tested = ids(files.map((name) => readFileSync(new URL(name, here), 'utf8')).join('\n'), /'\[([A-Z]{2}\d+)\] /g)
+  expect([...tested].filter((id) => !rules.has(id))).toEqual([])
+  expect([...rules].filter((id) => !tested.has(id))).toEqual([])
+  expect(rules.size).toBeGreaterThan(100)
+})
