@@ -142,7 +142,7 @@ describe('linear merge', () => {
       const result = compact(nothing, [chain(30_000, kind)])
       if (!result.ok) throw new Error(result.code)
       expect(copied).toBeLessThan(30_000)
-      expect(Y.decodeUpdate(result.snapshot).structs.length).toBe(1)
+      expect(Y.decodeUpdate(result.snapshot).structs.length).toBe(30) // runs of a thousand
       expect(docOf([result.snapshot]).getArray('list').length).toBe(30_000)
     })
 
