@@ -27,10 +27,10 @@ export interface Sink {
   /** Says why, then ends. `terminate`: at once, without waiting for what is queued. */
   close(code: ErrorCode, detail: string): void
   terminate(): void
-  /** Bytes and writes that the network has not taken yet, without those of answers. */
+  /** Bytes and writes that the network has not taken yet, without those of answers and of one large publication. */
   readonly queuedBytes: number
   readonly queuedWrites: number
-  /** Bytes that the network has taken so far. */
+  /** What the network has taken so far. Another number whenever it took some; it may fall when a large write begins. */
   readonly sentBytes: number
   /** True while the answer to the last request is still queued. */
   readonly isAnswering: boolean
@@ -96,18 +96,25 @@ export const connectionLimits: ConnectionLimits = {
 export interface ConnectionInput {
   readonly sink: Sink
   readonly document: Address
+  /** Called when so many messages of the client have been dealt with, by the document, too: as many more may be given to us. */
+  readonly handled?: (messages: number) => void
 }
 
 /** Awareness of nobody: changes nothing at any client. */
 const nobody = publication([{ kind: 'awareness', bytes: new Uint8Array([0]) }])
 const joinTimeoutMs = 30_000
+/** Messages of the client between two looks whether the document has taken them in. */
+const pulseMessages = 64
 
 class Connection {
   readonly #scope: Scope
   readonly #sink: Sink
   readonly #document: Address
+  readonly #handled: (messages: number) => void
   readonly #limits: ConnectionLimits
+  #received = 0
   #hasSpoken = false
+  #hasJoined = false
   #isClosed = false
   #strikes = 0
   #saidAt: number
@@ -115,14 +122,17 @@ class Connection {
   #isAsking = false
   #nextQuestion: ClientMessage | undefined
   #sentAtPing = 0
+  /** The ping waits behind something that the network had not taken when we last looked. */
+  #isPingQueued = false
   #tokens: number
   #tokensAt: number
   #heldPresence: ClientMessage | undefined
 
-  constructor(scope: Scope, { sink, document }: ConnectionInput, limits: ConnectionLimits) {
+  constructor(scope: Scope, { sink, document, handled = () => {} }: ConnectionInput, limits: ConnectionLimits) {
     this.#scope = scope
     this.#sink = sink
     this.#document = document
+    this.#handled = handled
     this.#limits = limits
     this.#saidAt = scope.now()
     this.#tokens = limits.awarenessBurst
@@ -136,6 +146,7 @@ class Connection {
     this.#scope.watch(this.#document)
     this.#scope.ask(this.#document, { type: 'document.join' }, { timeoutMs: joinTimeoutMs }).then(
       () => {
+        this.#hasJoined = true
         if (!this.#isClosed) this.#sink.resume()
       },
       (error) => this.close('document.unavailable', isTroupeError(error) ? error.code : ''),
@@ -154,6 +165,21 @@ class Connection {
     if (message.type === 'document.sync') this.#ask(message)
     else if (message.type === 'document.awareness') this.#hearPresence(message)
     else this.#forward(message)
+    this.#count()
+  }
+
+  garbage(detail: string): void {
+    this.strike('connection.bad_message', detail)
+    if (!this.#isClosed) this.#count()
+  }
+
+  /** Without this, 200 000 small edits in one go would fill the mailbox of the document, and end in `document.busy`. */
+  #count(): void {
+    if (++this.#received < pulseMessages) return
+    this.#received = 0
+    const handled = () => this.#handled(pulseMessages)
+    // Whatever keeps the document from an answer ends this connection, too.
+    this.#scope.ask(this.#document, { type: 'document.pulse' }, { timeoutMs: joinTimeoutMs }).then(handled, handled)
   }
 
   #forward(message: ClientMessage): void {
@@ -230,9 +256,14 @@ class Connection {
   }
 
   ping(): void {
-    this.#sentAtPing = this.#sink.sentBytes
+    this.#lookAtProgress()
     this.#sink.ping()
     this.#scope.after('pong', this.#limits.pongMs, { type: 'connection.unanswered' })
+  }
+
+  #lookAtProgress(): void {
+    this.#sentAtPing = this.#sink.sentBytes
+    this.#isPingQueued = this.#sink.queuedWrites > 0
   }
 
   pong(): void {
@@ -240,14 +271,15 @@ class Connection {
     this.#scope.after('ping', this.#limits.pingMs, { type: 'connection.ping' })
   }
 
-  /** The ping may wait behind a large answer on a slow link; as long as that moves, the client is alive. */
+  /** The ping may wait behind a large message on a slow link; as long as that moves, the client is alive. */
   unanswered(): void {
-    if (this.#sink.sentBytes === this.#sentAtPing || this.#sink.queuedWrites === 0) {
+    const isMoving = this.#isPingQueued && this.#sink.sentBytes !== this.#sentAtPing
+    if (!isMoving) {
       this.#sink.terminate()
       this.gone()
       return
     }
-    this.#sentAtPing = this.#sink.sentBytes
+    this.#lookAtProgress()
     this.#scope.after('pong', this.#limits.pongMs, { type: 'connection.unanswered' })
   }
 
@@ -267,8 +299,10 @@ class Connection {
     this.#scope.stop()
   }
 
-  /** The actor has ended for a reason that the client does not know yet. */
-  abandon(): void {
+  /** The actor has ended, perhaps for a reason that the client does not know yet. */
+  ended(): void {
+    // The join may still wait in front of a document that is being loaded; it would watch somebody who has gone already, for ever.
+    if (!this.#hasJoined) this.#scope.tell(this.#document, { type: 'document.leave' })
     if (this.#isClosed) return
     this.#isClosed = true
     this.#sink.close('document.busy', '')
@@ -286,10 +320,10 @@ export const connectionKind = (limits: ConnectionLimits = connectionLimits) =>
       connection.open()
       return connection
     },
-    stopped: (connection) => connection.abandon(),
+    stopped: (connection) => connection.ended(),
     handlers: {
       'connection.receive': (connection, { message }) => connection.receive(message),
-      'connection.garbage': (connection, { detail }) => connection.strike('connection.bad_message', detail),
+      'connection.garbage': (connection, { detail }) => connection.garbage(detail),
       'connection.publish': (connection, message) => connection.publish(message),
       'connection.refused': (connection, { code, detail }) => connection.strike(code, detail),
       'connection.pong': (connection) => connection.pong(),

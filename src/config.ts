@@ -59,6 +59,11 @@ export const schema = z.strictObject({
       keepAliveMs: milliseconds(20_000, 'A client hears something at least this often; stock editors reconnect after 30 000.'),
       outboundBytes: bytes(MiB, 'Most that waits for a slow client before it is disconnected.'),
       outboundMessages: count(1_000, 'Most writes that wait for a slow client before it is disconnected.'),
+      inboundMessages: count(
+        256,
+        'Messages of a client that may be under way inside; then its socket is not read until they are dealt with.',
+        128,
+      ),
       awarenessPerSecond: count(20, 'Presence messages of a client each second; of faster ones only the latest counts.'),
       awarenessBurst: count(40, 'Presence messages of a client at once.'),
       strikes: count(3, 'Bad messages of a client before it is disconnected for good.'),
@@ -67,6 +72,7 @@ export const schema = z.strictObject({
   documents: z
     .strictObject({
       windowMs: milliseconds(5, 'Updates of a busy document wait this long for company. An idle one stores at once.', 0),
+      maxWindowMs: milliseconds(25, 'With many readers the window grows by 0.08 for each of them, up to this.', 0),
       idleMs: milliseconds(120_000, 'A document that nobody has open leaves memory after this.'),
       retryMs: milliseconds(1_000, 'Wait before a commit that the disk refused is tried again.'),
       maxUnsavedBytes: bytes(16 * MiB, 'Most of one document that waits for a disk that refuses it.'),
@@ -103,6 +109,8 @@ export interface Option {
 }
 
 type Tree = { [key: string]: unknown }
+/** Without a prototype: the path `__proto__.x` of a file or a flag would reach that of all objects. */
+const newTree = (): Tree => Object.create(null) as Tree
 const isTree = (value: unknown): value is Tree => typeof value === 'object' && value !== null && !Array.isArray(value)
 
 const defaults: Tree = schema.parse({})
@@ -139,7 +147,7 @@ const put = (tree: Tree, path: string, value: unknown): void => {
   const keys = path.split('.')
   const last = keys.pop() as string // split gives at least one
   let at = tree
-  for (const key of keys) at = (at[key] ??= {}) as Tree
+  for (const key of keys) at = (at[key] ??= newTree()) as Tree
   at[last] = value
 }
 
@@ -167,7 +175,7 @@ const fromText = (path: string, text: string): unknown => {
 }
 
 const fromEnvironment = (environment: NodeJS.ProcessEnv): Tree => {
-  const tree: Tree = {}
+  const tree = newTree()
   const known = new Map(options.map((option) => [option.variable, option.path]))
   for (const [name, text] of Object.entries(environment)) {
     if (!name.startsWith('TROUPE_') || text === undefined) continue
@@ -233,14 +241,14 @@ export interface Sources {
 
 /** Reads all sources. Errors: `config.invalid`, with the path and the reason of everything that is wrong. */
 export const readConfig = async ({ flags = {}, file, environment = {}, directory = '.' }: Sources): Promise<Effective> => {
-  const flagTree: Tree = {}
+  const flagTree = newTree()
   for (const [path, text] of Object.entries(flags)) put(flagTree, path, fromText(path, text))
   const trees: [Source, Tree][] = [
     ['file', await fromFile(file, directory)],
     ['environment', fromEnvironment(environment)],
     ['flag', flagTree],
   ]
-  const merged: Tree = {}
+  const merged = newTree()
   const sources = new Map<string, Source>(options.map(({ path }) => [path, 'default']))
   for (const [source, tree] of trees) {
     for (const [path, value] of leaves(tree)) {

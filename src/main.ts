@@ -31,7 +31,8 @@ const backup = async ({ config }: Effective, directory: string, log: Logger): Pr
   const response = await requestBackup(config.data, directory)
   if (response === undefined) {
     // Opening would make a new database there, and its backup would look like a success.
-    if (!existsSync(join(config.data, dataFile))) throw new TroupeError('config.invalid', `data: there is no database in ${resolve(config.data)}`)
+    if (!existsSync(join(config.data, dataFile)))
+      throw new TroupeError('config.invalid', `data: there is no database in ${resolve(config.data)}`)
     const journals = await openLmdbJournals({ directory: config.data, ...systemWorld(log), ...config.storage })
     await journals.backup(directory)
     await journals.close()

@@ -2,8 +2,7 @@
  * The server: plugs journals, actor system, doors and HTTP together, and takes them apart again in order.
  */
 import { createServer, type IncomingMessage, type Server } from 'node:http'
-import type { AddressInfo } from 'node:net'
-import type { Duplex } from 'node:stream'
+import type { AddressInfo, Socket } from 'node:net'
 import type { FastifyInstance } from 'fastify'
 import { type WebSocket, WebSocketServer } from 'ws'
 import { type ConnectionInput, type ConnectionLimits, type ConnectionMessage, connectionKind } from '../actors/connection.ts'
@@ -33,6 +32,10 @@ import { systemWorld } from './world.ts'
 const httpTimeouts = { headersTimeout: 10_000, requestTimeout: 15_000, keepAliveTimeout: 5_000, connectionsCheckingInterval: 2_000 }
 const maxHeaderBytes = 8 * 1024
 const lockRetryMs = 200
+/** After a close frame, the client has this long to answer it. */
+const closeGraceMs = 2_000
+/** Sockets beyond those of clients: pages, probes, and clients that are about to be told that they are too many. */
+const spareSockets = 1_000
 
 export interface ServerOptions {
   readonly config: Config
@@ -81,12 +84,18 @@ export class TroupeServer {
       compactor: this.#compactor,
       observe: this.#metrics.documents,
       windowMs: documents.windowMs,
+      maxWindowMs: documents.maxWindowMs,
       idleMs: documents.idleMs,
       retryMs: documents.retryMs,
       maxUnsavedBytes: documents.maxUnsavedBytes,
       awarenessTimeoutMs: documents.awarenessTimeoutMs,
       awareness: { ...awarenessPolicy, ids: documents.clients, idsPerOwner: documents.clientsPerConnection },
-      awarenessLimits: { ...awarenessLimits, stateBytes: documents.awarenessStateBytes, messageBytes: documents.awarenessMessageBytes },
+      awarenessLimits: {
+        ...awarenessLimits,
+        entries: documents.clients,
+        stateBytes: documents.awarenessStateBytes,
+        messageBytes: documents.awarenessMessageBytes,
+      },
       updateLimits: { ...updateLimits, structs: documents.structs, depth: documents.depth },
     })
     const connection = connectionKind(limits satisfies ConnectionLimits)
@@ -100,7 +109,13 @@ export class TroupeServer {
       deadLetterLimit: deadLetters,
       actors: [document, connection, ...actors],
     })
-    this.#sockets = new WebSocketServer({ noServer: true, perMessageDeflate: false, maxPayload: limits.messageBytes, maxFragments: 4_096 })
+    this.#sockets = new WebSocketServer({
+      noServer: true,
+      perMessageDeflate: false,
+      maxPayload: limits.messageBytes,
+      maxFragments: 4_096,
+      ...{ closeTimeout: closeGraceMs }, // missing in the types
+    })
   }
 
   /** Opens the store, then the ports. Errors: those of the store, `config.invalid`, and those of `listen`. */
@@ -135,15 +150,16 @@ export class TroupeServer {
 
   async #open(http: FastifyInstance, port: number, profile: Profile): Promise<void> {
     const server = createServer({ ...httpTimeouts, maxHeaderSize: maxHeaderBytes }, (request, response) => http.routing(request, response))
-    server.on('upgrade', (request, socket, head) => this.#upgrade(profile, request, socket, head))
+    server.maxConnections = this.config.limits.connections + spareSockets
+    server.on('upgrade', (request, socket, head) => this.#upgrade(profile, request, socket as Socket, head)) // a server without TLS or tunnels has no others
     server.on('clientError', (_error, socket) => {
       if (socket.writable) socket.end('HTTP/1.1 400 Bad Request\r\nconnection: close\r\n\r\n')
       else socket.destroy()
     })
     await new Promise<void>((resolve, reject) => {
-      server.once('error', reject)
+      server.once('error', (error: NodeJS.ErrnoException) => reject(listenError(error, this.config.host, port)))
       server.listen(port, this.config.host, () => {
-        server.off('error', reject)
+        server.removeAllListeners('error')
         resolve()
       })
     })
@@ -158,7 +174,7 @@ export class TroupeServer {
 
   // ── one client ─────────────────────────────────────────────────────────────────────────────────────────────────
 
-  #upgrade(profile: Profile, request: IncomingMessage, socket: Duplex, head: Buffer): void {
+  #upgrade(profile: Profile, request: IncomingMessage, socket: Socket, head: Buffer): void {
     socket.on('error', () => socket.destroy())
     const found = route(profile, request.url ?? '/')
     if (found.kind === 'none') {
@@ -183,18 +199,20 @@ export class TroupeServer {
     return undefined
   }
 
-  #connect(ws: WebSocket, socket: Duplex, door: Door, document: string): void {
+  #connect(ws: WebSocket, socket: Socket, door: Door, document: string): void {
     const address = `connection/${this.#world.random.id()}`
     const { system } = this
     const metrics = this.#metrics
     const tell = (message: ConnectionMessage) => system.tell(address, message)
-    const sink = new WebSocketSink(ws, socket, this.#framer, metrics.traffic, () => tell({ type: 'connection.drained' }))
+    const drained = () => tell({ type: 'connection.drained' })
+    const sink = new WebSocketSink(ws, socket, this.#framer, metrics.traffic, drained, this.#config.limits.inboundMessages)
     this.#connections.add(address)
     metrics.connectionOpened(door.name)
-    const input: ConnectionInput = { sink, document }
+    const input: ConnectionInput = { sink, document, handled: (messages) => sink.handled(messages) }
     system.begin(address, input)
     ws.on('message', (data: Buffer, isBinary: boolean) => {
       metrics.received(data.length)
+      sink.arrived()
       const decoded = isBinary ? door.decode(data) : { ok: false as const, detail: 'kind: a text message' }
       if (decoded.ok) tell({ type: 'connection.receive', message: decoded.message })
       else tell({ type: 'connection.garbage', detail: decoded.detail })
@@ -244,6 +262,19 @@ const openStore = async ({ data, storage }: Config, { clock, random, log }: Worl
       await new Promise<void>((resolve) => clock.after(lockRetryMs, resolve))
     }
   }
+}
+
+const listenReasons: Readonly<Record<string, string>> = {
+  EADDRINUSE: 'another program listens there; stop it, or choose another port',
+  EACCES: 'this user may not listen there; choose a port from 1024 on',
+  EADDRNOTAVAIL: 'this machine has no such address',
+  ENOTFOUND: 'there is no such host',
+}
+
+/** What a start again would not change is a fault of the configuration. */
+const listenError = (error: NodeJS.ErrnoException, host: string, port: number): Error => {
+  const reason = listenReasons[error.code ?? '']
+  return reason === undefined ? error : new TroupeError('config.invalid', `host ${host}, port ${port}: ${reason}`, { cause: error })
 }
 
 const loopback = /^(localhost|127(\.\d+){3}|::1)$/

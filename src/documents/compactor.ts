@@ -19,6 +19,8 @@ export const perform = (job: Job): Compaction | Uint8Array | undefined =>
 const inlineBytes = 32 * 1024
 /** A worker that takes longer is stuck in something that a client crafted. */
 const jobTimeoutMs = 60_000
+/** A worker without a job keeps what the last one took (a million structs: 500 MB), so it is let go. A new one starts in 50 ms. */
+const workerIdleMs = 1_000
 
 interface Waiting {
   readonly job: Job
@@ -73,6 +75,7 @@ export class WorkerCompactor implements Compactor {
     if (this.#running === undefined) return
     this.#worker ??= this.#start(program)
     this.#worker.ref()
+    clearTimeout(this.#timer)
     this.#timer = setTimeout(() => this.#worker?.terminate(), jobTimeoutMs)
     this.#worker.postMessage(this.#running.job)
   }
@@ -86,14 +89,22 @@ export class WorkerCompactor implements Compactor {
       worker.unref()
       done?.resolve(result as never) // what the job's promise was made for
       this.#next(program)
+      if (this.#running === undefined) this.#timer = setTimeout(() => this.#release(worker), workerIdleMs).unref()
     })
     worker.on('error', (error) => this.#end(error))
     worker.on('exit', (code) => {
+      if (this.#worker !== worker) return // it was let go
       this.#worker = undefined
       this.#end(new Error(`the compaction worker exited with ${code}`))
       if (!this.#isClosed) this.#next(program)
     })
     return worker
+  }
+
+  #release(worker: Worker): void {
+    if (this.#running !== undefined || this.#worker !== worker) return
+    this.#worker = undefined
+    void worker.terminate()
   }
 
   #end(error: Error): void {

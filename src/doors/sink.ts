@@ -2,7 +2,7 @@
  * The socket of one client, as its connection actor sees it. Frames are written to the TCP socket directly: it is ours
  * since the upgrade, frames are whole, and ws writes its own (pong, close) whole as well, so they never mix.
  */
-import type { Duplex } from 'node:stream'
+import type { Socket } from 'node:net'
 import type { WebSocket } from 'ws'
 import type { Sink } from '../../actors/connection.ts'
 import type { ErrorCode } from '../../actors/errors.ts'
@@ -12,9 +12,11 @@ import type { Framer } from './frames.ts'
 
 /** The next frame of an answer is written when less than this is queued. */
 const answerAhead = 256 * 1024
-/** After a close frame, the client has this long to answer it. */
-const closeGraceMs = 2_000
-
+/**
+ * From this size on a publication is a message of its own kind (an import, a picture): while the network takes it, it does not
+ * count as a queue, or everybody in the document would be disconnected as slow. One at a time.
+ */
+const largeBytes = 256 * 1024
 export interface Traffic {
   sentBytes: number
   sentWrites: number
@@ -23,7 +25,7 @@ export interface Traffic {
 
 export class WebSocketSink implements Sink {
   readonly #ws: WebSocket
-  readonly #socket: Duplex
+  readonly #socket: Socket
   readonly #framer: Framer
   readonly #traffic: Traffic
   readonly #drained: () => void
@@ -31,17 +33,26 @@ export class WebSocketSink implements Sink {
   #answers: (readonly Uint8Array[])[] = []
   /** Bytes of answers among what is queued. */
   #answerBytes = 0
+  /** Bytes of a large publication among what is queued. */
+  #largeBytes = 0
   #queuedWrites = 0
   #written = 0
+  /** Messages of the client that were not dealt with yet. */
+  #inbound = 0
+  readonly #inboundAhead: number
+  #isPaused = false
 
-  constructor(ws: WebSocket, socket: Duplex, framer: Framer, traffic: Traffic, drained: () => void) {
+  /** `inboundAhead`: messages of the client that may be under way inside; then it waits. One read of the socket brings up to 64 KiB more. */
+  constructor(ws: WebSocket, socket: Socket, framer: Framer, traffic: Traffic, drained: () => void, inboundAhead: number) {
     this.#ws = ws
     this.#socket = socket
     this.#framer = framer
     this.#traffic = traffic
     this.#drained = drained
+    this.#inboundAhead = inboundAhead
     socket.on('drain', () => {
       this.#answerBytes = 0
+      this.#largeBytes = 0
       this.#queuedWrites = 0
       this.#pump()
       if (!this.isAnswering) this.#drained()
@@ -50,9 +61,16 @@ export class WebSocketSink implements Sink {
 
   send(publication: Publication): void {
     if (this.#ws.readyState !== this.#ws.OPEN) return
-    if (!publication.isAnswer) return this.#write(this.#framer.whole(publication))
+    if (!publication.isAnswer) return this.#publish(this.#framer.whole(publication))
     this.#answers.push(...this.#framer.apart(publication))
     this.#pump()
+  }
+
+  #publish(frames: readonly Uint8Array[]): void {
+    const bytes = frames.reduce((sum, frame) => sum + frame.length, 0)
+    if (this.#socket.writableLength === 0) this.#largeBytes = 0
+    if (bytes >= largeBytes && this.#largeBytes === 0) this.#largeBytes = bytes
+    this.#write(frames)
   }
 
   #pump(): void {
@@ -67,7 +85,7 @@ export class WebSocketSink implements Sink {
   #write(buffers: readonly Uint8Array[]): void {
     const socket = this.#socket
     if (socket.destroyed || !socket.writable) return
-    this.#queuedWrites = socket.writableLength === 0 ? 0 : this.#queuedWrites + 1
+    this.#queuedWrites = socket.writableLength === 0 ? 1 : this.#queuedWrites + 1
     this.#traffic.sentWrites++
     if (buffers.length > 1) socket.cork()
     for (const buffer of buffers) {
@@ -83,11 +101,23 @@ export class WebSocketSink implements Sink {
   }
 
   pause(): void {
+    this.#isPaused = true
     this.#ws.pause()
   }
 
   resume(): void {
-    this.#ws.resume()
+    this.#isPaused = false
+    if (this.#inbound < this.#inboundAhead) this.#ws.resume()
+  }
+
+  /** A message of the client is on its way in. */
+  arrived(): void {
+    if (++this.#inbound === this.#inboundAhead) this.#ws.pause()
+  }
+
+  handled(messages: number): void {
+    this.#inbound -= messages
+    if (!this.#isPaused && this.#inbound < this.#inboundAhead) this.#ws.resume()
   }
 
   close(code: ErrorCode, detail: string): void {
@@ -96,8 +126,6 @@ export class WebSocketSink implements Sink {
     this.#answers = []
     this.#ws.resume() // a paused socket would not see the answer
     this.#ws.close(number, closeReason(code, detail))
-    const { destroyed } = this.#socket
-    if (!destroyed) setTimeout(() => this.#ws.terminate(), closeGraceMs).unref()
   }
 
   terminate(): void {
@@ -107,15 +135,17 @@ export class WebSocketSink implements Sink {
   }
 
   get queuedBytes(): number {
-    return Math.max(0, this.#socket.writableLength - this.#answerBytes)
+    return Math.max(0, this.#socket.writableLength - this.#answerBytes - this.#largeBytes)
   }
 
   get queuedWrites(): number {
     return this.#socket.writableLength === 0 ? 0 : this.#queuedWrites
   }
 
+  /** Of a buffer that the kernel takes in pieces only the handle knows how far it is; the socket timeouts of Node look there, too. */
   get sentBytes(): number {
-    return this.#written - this.#socket.writableLength
+    const { _handle: handle } = this.#socket as { _handle?: { writeQueueSize?: number } | null } // missing in the types
+    return this.#written - this.#socket.writableLength - (handle?.writeQueueSize ?? 0)
   }
 
   get isAnswering(): boolean {

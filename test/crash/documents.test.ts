@@ -1,0 +1,209 @@
+/** Documents of the built server under kill -9, with clients that write all the time. */
+import { afterAll, afterEach, describe, expect, it } from 'vitest'
+import * as Y from 'yjs'
+import { closeEditors, type Editor, openEditor } from '../support/editors.ts'
+import { type Running, startTroupe, temporaryDirectory } from '../support/process.ts'
+import { freePort, isGone } from '../support/processes.ts'
+import { until } from '../support/wait.ts'
+import { closeWires, WireClient } from '../support/wire.ts'
+import { SeededRandom } from '../support/world.ts'
+
+const rounds = 20
+const seed = Number(process.env.SEED ?? 20_261_120)
+
+const words = ['a', 'bc', 'déjà', '𝄞𝄞', 'line\n', '漢字', 'x'.repeat(200)]
+
+/** One change as an editor makes it. */
+const edit = (doc: Y.Doc, chance: SeededRandom): void => {
+  const text = doc.getText('text')
+  const list = doc.getArray('list')
+  switch (chance.below(6)) {
+    case 0:
+      if (text.length > 10) text.delete(chance.below(text.length - 3), 1 + chance.below(3))
+      return
+    case 1:
+      doc.getMap('map').set(`key${chance.below(9)}`, chance.below(1e9))
+      return
+    case 2:
+      list.insert(chance.below(list.length + 1), [chance.below(100), { of: words[chance.below(words.length)] }])
+      return
+    case 3:
+      if (list.length > 2) list.delete(chance.below(list.length), 1)
+      return
+    default:
+      text.insert(chance.below(text.length + 1), words[chance.below(words.length)] ?? '')
+  }
+}
+
+const contents = (doc: Y.Doc): string =>
+  JSON.stringify([doc.getText('text').toString(), doc.getArray('list').toJSON(), Object.entries(doc.getMap('map').toJSON()).sort()])
+
+/** Does the document lack anything of this update? */
+const lacks = (doc: Y.Doc, update: Uint8Array): boolean => {
+  let changes = 0
+  const count = () => void changes++
+  doc.on('update', count)
+  Y.applyUpdate(doc, update)
+  doc.off('update', count)
+  return changes > 0 || doc.store.pendingStructs !== null || doc.store.pendingDs !== null
+}
+
+interface Writer {
+  readonly room: string
+  readonly doc: Y.Doc
+  readonly connect: () => void
+  readonly disconnect: () => void
+  readonly acknowledged: readonly Uint8Array[]
+}
+
+const wireWriter = (url: string, room: string): Writer => {
+  const client = new WireClient(`${url}/docs/${room}`)
+  return {
+    room,
+    doc: client.doc,
+    connect: () => client.connect(),
+    disconnect: () => client.disconnect(),
+    acknowledged: client.acknowledged,
+  }
+}
+
+const stockWriter = (url: string, room: string): Writer => {
+  const { doc, provider }: Editor = openEditor(`${url}/docs`, room)
+  return { room, doc, connect: () => provider.connect(), disconnect: () => provider.disconnect(), acknowledged: [] }
+}
+
+/** Writes until it is told to stop; each gap between two edits has a length by chance. */
+const write = (writers: readonly Writer[], chance: SeededRandom): { readonly edits: number; stop(): void } => {
+  let isWriting = true
+  const counted = { edits: 0, stop: () => void (isWriting = false) }
+  const next = ({ doc }: Writer) => {
+    if (!isWriting) return
+    for (let left = 1 + chance.below(3); left > 0; left--) edit(doc, chance)
+    counted.edits++
+    setTimeout(() => next(writers[chance.below(writers.length)] as Writer), chance.below(4))
+  }
+  for (const writer of writers.slice(0, 4)) next(writer)
+  return counted
+}
+
+const data = temporaryDirectory()
+const running: Running[] = []
+const start = async (...args: string[]): Promise<Running> => {
+  const server = await startTroupe(data.path, args)
+  running.push(server)
+  return server
+}
+
+afterEach(async () => {
+  closeWires()
+  closeEditors()
+  for (const server of running.splice(0)) await server.kill()
+})
+afterAll(() => data.remove())
+
+describe('documents under kill -9', () => {
+  it(`[CR1] keep every acknowledged update, and all clients agree on the union of what was written, ${rounds} times over (seed ${seed})`, async () => {
+    const chance = new SeededRandom(seed)
+    let server = await start()
+    const { port, ws } = server
+    const rooms = ['one', 'two', 'three']
+    const writers = [0, 0, 0, 1, 1, 2].map((room) => wireWriter(ws, rooms[room] as string))
+    writers.push(stockWriter(ws, 'one'), stockWriter(ws, 'two'))
+    /** All that anybody wrote, by room. */
+    const union = new Map(rooms.map((room) => [room, new Y.Doc()]))
+    for (const { doc, room } of writers) {
+      doc.on('update', (update: Uint8Array, _origin: unknown, _doc: Y.Doc, { local }: Y.Transaction) => {
+        if (local) Y.applyUpdate(union.get(room) as Y.Doc, update)
+      })
+    }
+    const acknowledged = () => writers.reduce((sum, writer) => sum + writer.acknowledged.length, 0)
+    const ends = { SIGKILL: 0, SIGTERM: 0 }
+    /** How many acknowledgements of each writer were looked at. */
+    const checked = writers.map(() => 0)
+    /** What was on disk after the last round, with all that was acknowledged until then. */
+    let kept: (readonly [room: string, updates: readonly Uint8Array[]])[] = []
+
+    for (let round = 1; round <= rounds; round++) {
+      const where = `round ${round}, seed ${seed}`
+      const target = acknowledged() + 1 + chance.below(200)
+      const signal = chance.below(4) === 0 ? 'SIGTERM' : 'SIGKILL'
+      const writing = write(writers, chance)
+      await until(() => acknowledged() >= target, `the acknowledgements of ${where}`)
+      server.signal(signal)
+      const { code } = await server.exited
+      ends[signal]++
+      if (signal === 'SIGTERM') expect([where, code]).toEqual([where, 0])
+      // Held back until the disk was looked at: they would bring back what the server lost.
+      for (const writer of writers) writer.disconnect()
+      const promises = writers.map(({ room, acknowledged }, index) => [room, acknowledged.slice(checked[index])] as const)
+      writers.forEach(({ acknowledged }, index) => {
+        checked[index] = acknowledged.length
+      })
+
+      server = await start('--port', String(port))
+      const readers = new Map<string, WireClient>()
+      for (const room of rooms) readers.set(room, await new WireClient(`${ws}/docs/${room}`).synced())
+      for (const [room, updates] of [...promises, ...kept]) {
+        const { doc } = readers.get(room) as WireClient
+        const lost = updates.filter((update) => lacks(doc, update)).length
+        expect([where, room, lost]).toEqual([where, room, 0])
+      }
+      kept = Array.from(readers, ([room, { doc }]) => [room, [Y.encodeStateAsUpdate(doc)]] as const)
+
+      for (const writer of writers) writer.connect()
+      writing.stop()
+      const everybody = [...writers, ...Array.from(readers, ([room, { doc }]) => ({ room, doc }))]
+      const wanted = new Map(rooms.map((room) => [room, contents(union.get(room) as Y.Doc)]))
+      for (const { room, doc } of everybody) {
+        const length = union.get(room)?.getText('text').length
+        await until(() => doc.getText('text').length === length && contents(doc) === wanted.get(room), `the convergence of ${where}`)
+      }
+      for (const reader of readers.values()) reader.close()
+    }
+    expect(acknowledged()).toBeGreaterThan(rounds * 50)
+    expect(ends.SIGTERM).toBeGreaterThan(0)
+    expect(ends.SIGKILL).toBeGreaterThan(rounds / 2)
+  })
+})
+
+describe('a supervised server', () => {
+  const supervised = async () => {
+    const port = await freePort()
+    return start('--supervised', '--port', String(port))
+  }
+
+  it('[CR2] ends at once when its supervisor is killed, and leaves the data directory free', async () => {
+    const server = await supervised()
+    const client = await new WireClient(`${server.ws}/docs/orphan`, { isPersistent: true }).synced()
+    await client.edit('before')
+    server.signal('SIGKILL') // the supervisor
+    await server.exited
+    await until(() => isGone(server.pid), 'the end of the server')
+    const next = await start('--port', String(server.port), '--set', 'storage.lockWaitMs=0')
+    const reader = await new WireClient(`${next.ws}/docs/orphan`).synced()
+    expect(reader.text.toString()).toBe('before')
+    await client.edit(' and after')
+    await until(() => reader.text.toString() === 'before and after', 'the next edit')
+  })
+
+  it.each(['SIGKILL', 'SIGSEGV', 'SIGABRT'] as const)(
+    '[CR3] is started again after %s, and its clients come back with what they wrote meanwhile',
+    async (signal) => {
+      const server = await supervised()
+      const room = `${server.ws}/docs/again-${signal}`
+      const [a, b] = [new WireClient(room, { isPersistent: true }), new WireClient(room, { isPersistent: true })]
+      await Promise.all([a.synced(), b.synced()])
+      await a.edit('before, ')
+      process.kill(server.pid, signal)
+      await until(() => a.closings.length > 0 && b.closings.length > 0, 'the end of the connections')
+      a.text.insert(a.text.length, 'meanwhile, ')
+      await server.line((line) => line.msg === 'listening' && line.pid !== server.pid)
+      await until(() => a.isSynced && b.isSynced, 'the return of both')
+      await until(() => b.text.toString() === 'before, meanwhile, ', 'what was written meanwhile')
+      await b.edit('after')
+      expect(server.lines.some((line) => line.msg === 'the server crashed' && line.signal === signal)).toBe(true)
+      server.signal('SIGTERM')
+      expect(await server.exited).toEqual({ code: 0, signal: null })
+    },
+  )
+})

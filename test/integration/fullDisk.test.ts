@@ -1,0 +1,195 @@
+/** The built server on a disk that is full, and on one that fails. */
+import { rmSync, statfsSync, writeFileSync } from 'node:fs'
+import { dirname, join } from 'node:path'
+import { afterAll, afterEach, describe, expect, it } from 'vitest'
+import * as Y from 'yjs'
+import { buildShim, mountSmallDisk, newDirectory, whyNoMount } from '../support/disk.ts'
+import { type Running, startTroupe } from '../support/process.ts'
+import { freePort, MiB } from '../support/processes.ts'
+import { until } from '../support/wait.ts'
+import { closeWires, WireClient } from '../support/wire.ts'
+
+const noMount = whyNoMount()
+const shim = buildShim()
+const noShim = 'reason' in shim ? shim.reason : undefined
+const because = (reason: string | undefined): string => (reason === undefined ? '' : ` (skipped: ${reason})`)
+const cleanups: (() => unknown)[] = []
+
+afterEach(async () => {
+  closeWires()
+  for (const cleanup of cleanups.splice(0).reverse()) await cleanup()
+})
+afterAll(() => {
+  if ('path' in shim) rmSync(dirname(shim.path), { recursive: true, force: true })
+})
+
+const start = async (...given: Parameters<typeof startTroupe>): Promise<Running> => {
+  const server = await startTroupe(...given)
+  cleanups.push(() => server.kill())
+  return server
+}
+
+interface Ready {
+  readonly status: number
+  readonly codes: readonly string[]
+}
+
+const readiness = async (server: Running): Promise<Ready> => {
+  const response = await fetch(`${server.http}/ready`)
+  const { reasons } = (await response.json()) as { reasons: { code: string }[] }
+  return { status: response.status, codes: reasons.map(({ code }) => code) }
+}
+
+const lacksNothing = (doc: Y.Doc, updates: readonly Uint8Array[]): boolean => {
+  const before = Y.encodeStateAsUpdate(doc)
+  const copy = new Y.Doc()
+  Y.applyUpdate(copy, before)
+  let changes = 0
+  copy.on('update', () => changes++)
+  for (const update of updates) Y.applyUpdate(copy, update)
+  return changes === 0 && copy.store.pendingStructs === null
+}
+
+describe('a full disk', () => {
+  it.skipIf(noMount !== undefined)(
+    `[FD1] stops acknowledgements, not reading; when it has space again, everything is stored and acknowledged${because(noMount)}`,
+    async () => {
+      const disk = mountSmallDisk(24)
+      cleanups.push(() => disk.unmount())
+      const data = join(disk.directory, 'data')
+      const settings = ['storage.ballastBytes=1048576', 'storage.minFreeBytes=2097152', 'documents.retryMs=100'].flatMap((setting) => [
+        '--set',
+        setting,
+      ])
+      let server = await start(data, settings)
+      const port = ['--port', String(server.port)]
+      const at = (room: string, isPersistent = false) => new WireClient(`${server.ws}/docs/${room}`, { isPersistent })
+      const old = await at('old').synced()
+      await old.edit('stored before the disk was full')
+      old.close()
+      const [a, b] = [await at('busy', true).synced(), await at('busy', true).synced()]
+      await a.edit('acknowledged. ')
+
+      const filler = join(disk.directory, 'filler')
+      const fill = (spareBytes: number) => {
+        const { bavail, bsize } = statfsSync(disk.directory)
+        writeFileSync(filler, Buffer.alloc(Math.max(0, bavail * bsize - spareBytes)), { flag: 'a' })
+      }
+      fill(MiB / 2)
+      // Until the room that LMDB has inside its file is used up as well.
+      for (let i = 0; (await readiness(server)).status === 200; i++) {
+        if (i === 400) throw new Error('the disk did not become full')
+        const saved = a.savedClock
+        a.text.insert(a.text.length, `${i} ${'x'.repeat(50_000)}`)
+        await until(async () => a.savedClock > saved || (await readiness(server)).status === 503, 'an acknowledgement or a full disk')
+        fill(0)
+      }
+      expect(await readiness(server)).toEqual({ status: 503, codes: ['storage.full'] })
+      const saved = a.savedClock
+      a.text.insert(a.text.length, 'written on the full disk')
+      const reader = await at('old').synced()
+      expect(reader.text.toString()).toBe('stored before the disk was full')
+      expect((await at('busy').synced()).text.toString()).toContain('acknowledged. ')
+      expect((await at('never seen before').synced()).text.length).toBe(0)
+      expect([a.savedClock, a.isSaved, a.closings, b.closings]).toEqual([saved, false, [], []])
+
+      rmSync(filler)
+      await until(() => a.isSaved, 'the acknowledgement of everything')
+      await until(async () => (await readiness(server)).status === 200, 'readiness')
+      await until(() => b.text.toString() === a.text.toString(), 'the convergence')
+      const [text, promises] = [a.text.toString(), [...a.acknowledged, ...b.acknowledged]]
+      a.disconnect()
+      b.disconnect()
+      await server.kill()
+      server = await start(data, [...settings, ...port])
+      const after = await at('busy').synced()
+      expect(after.text.toString()).toBe(text)
+      expect(lacksNothing(after.doc, promises)).toBe(true)
+    },
+  )
+
+  it.skipIf(noMount !== undefined)(
+    `[FD2] survives kill -9: what was acknowledged is there, the rest comes back from the clients${because(noMount)}`,
+    async () => {
+      const disk = mountSmallDisk(24)
+      cleanups.push(() => disk.unmount())
+      const data = join(disk.directory, 'data')
+      const settings = ['storage.ballastBytes=1048576', 'storage.minFreeBytes=2097152', 'documents.retryMs=100'].flatMap((setting) => [
+        '--set',
+        setting,
+      ])
+      let server = await start(data, settings)
+      const writers = Array.from({ length: 4 }, (_, i) => new WireClient(`${server.ws}/docs/killed-${i}`))
+      for (const writer of writers) await writer.synced()
+      const piece = 'x'.repeat(20_000)
+      for (let i = 0; (await readiness(server)).status === 200; i++) {
+        if (i === 400) throw new Error('the disk did not become full')
+        for (const writer of writers) writer.text.insert(0, `${i} ${piece}`)
+        await until(
+          async () => writers.every(({ isSaved }) => isSaved) || (await readiness(server)).status === 503,
+          'acknowledgements or a full disk',
+        )
+      }
+      for (const writer of writers) writer.disconnect()
+      await server.kill()
+      server = await start(data, [...settings, '--port', String(server.port)])
+      for (const [i, { acknowledged }] of writers.entries()) {
+        const reader = await new WireClient(`${server.ws}/docs/killed-${i}`).synced()
+        expect(lacksNothing(reader.doc, acknowledged)).toBe(true)
+        expect(acknowledged.length).toBeGreaterThan(3)
+      }
+    },
+  )
+})
+
+describe('a disk that fails', () => {
+  const settings = ['--set', 'documents.retryMs=100']
+
+  it.skipIf(noShim !== undefined)(`[FD3] ends the server with 70, and nothing is acknowledged from then on${because(noShim)}`, async () => {
+    const directory = newDirectory()
+    cleanups.push(() => rmSync(directory, { recursive: true, force: true }))
+    const [data, fault] = [join(directory, 'data'), join(directory, 'eio')]
+    const env = { LD_PRELOAD: 'path' in shim ? shim.path : '', FAULT_EIO: fault }
+    const server = await start(data, settings, { env })
+    const clients = Array.from({ length: 8 }, (_, i) => new WireClient(`${server.ws}/docs/failing-${i}`))
+    for (const client of clients) await (await client.synced()).edit('on disk. ')
+    writeFileSync(fault, '')
+    const before = clients.map(({ savedClock }) => savedClock)
+    for (const client of clients) client.text.insert(client.text.length, 'not on disk. ')
+    expect(await server.exited).toEqual({ code: 70, signal: null })
+    await until(() => clients.every(({ closings }) => closings.length > 0), 'the end of the connections')
+    expect(clients.map(({ savedClock }) => savedClock)).toEqual(before)
+    rmSync(fault)
+    const next = await start(data, settings)
+    for (const [i, { acknowledged }] of clients.entries()) {
+      const reader = await new WireClient(`${next.ws}/docs/failing-${i}`).synced()
+      expect(reader.text.toString()).toBe('on disk. ')
+      expect(lacksNothing(reader.doc, acknowledged)).toBe(true)
+    }
+  })
+
+  it.skipIf(noShim !== undefined)(
+    `[FD4] brings back a supervised server, and its clients converge when the disk works again${because(noShim)}`,
+    async () => {
+      const directory = newDirectory()
+      cleanups.push(() => rmSync(directory, { recursive: true, force: true }))
+      const fault = join(directory, 'eio')
+      const env = { LD_PRELOAD: 'path' in shim ? shim.path : '', FAULT_EIO: fault }
+      const server = await start(join(directory, 'data'), ['--supervised', '--port', String(await freePort()), ...settings], { env })
+      const [a, b] = [0, 1].map(() => new WireClient(`${server.ws}/docs/back`, { isPersistent: true })) as [WireClient, WireClient]
+      await Promise.all([a.synced(), b.synced()])
+      await a.edit('before, ')
+      writeFileSync(fault, '')
+      a.text.insert(a.text.length, 'during, ')
+      await server.line(({ msg, code }) => msg === 'the server crashed' && code === 70)
+      rmSync(fault)
+      b.text.insert(b.text.length, 'offline, ')
+      await server.line(({ msg, pid }) => msg === 'listening' && pid !== server.pid)
+      await until(() => a.isSynced && b.isSynced, 'the return of both')
+      await b.edit('after')
+      await until(() => a.text.toString() === b.text.toString(), 'the convergence')
+      for (const part of ['before, ', 'during, ', 'offline, ', 'after']) expect(a.text.toString()).toContain(part)
+      expect((await readiness(server)).status).toBe(200)
+    },
+  )
+})
