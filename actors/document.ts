@@ -509,26 +509,14 @@ class OpenDocument {
   }
 }
 
-export const documentKind = (options: DocumentOptions) => {
-  /** Writes of incarnations that have ended. Who read before they are over would answer without them, or miss what is trimmed meanwhile. */
-  const leaving = new Map<Address, Promise<unknown>>()
-  return defineActor<OpenDocument, DocumentMessage>({
+export const documentKind = (options: DocumentOptions) =>
+  defineActor<OpenDocument, DocumentMessage>({
     kind: 'document',
     passivation: { idleMs: options.idleMs ?? 120_000 },
-    state: async (scope) => {
-      await leaving.get(scope.address)
-      return OpenDocument.load(scope, options)
-    },
+    state: (scope) => OpenDocument.load(scope, options),
     canPassivate: (document) => document.isClean,
     beforePassivation: (document) => document.save(),
-    stopped: (document, { address }) => {
-      const writes = document.end()
-      if (writes === undefined) return
-      leaving.set(address, writes)
-      void writes.then(() => {
-        if (leaving.get(address) === writes) leaving.delete(address)
-      })
-    },
+    stopped: (document) => document.end(),
     handlers: {
       'document.join': (document, _message, { from }) => {
         if (from !== undefined) document.join(from)
@@ -554,4 +542,3 @@ export const documentKind = (options: DocumentOptions) => {
       'document.expire': (document) => document.expire(),
     },
   })
-}

@@ -187,7 +187,11 @@ export class AwarenessState {
   #update(entry: AwarenessEntry, presence: Presence, now: number): AwarenessEntry | AwarenessRefusal | undefined {
     const { client, clock, state } = entry
     if (clock > presence.clock + this.#policy.clockWindow) return 'clock_window'
-    if (state === null) return clock < presence.clock ? undefined : this.#remove(client, clock, now)
+    if (state === null) {
+      if (clock < presence.clock) return undefined
+      // Somebody who holds it as a guest may call it gone while its own connection has already said more.
+      return presence.heir !== undefined && presence.heir.clock > clock ? this.#vacate(client, now) : this.#remove(client, clock, now)
+    }
     // At the same clock: either the echo of a raised clock, or a movement made before the raised clock arrived.
     if (clock < presence.clock) return undefined
     presence.renewedAt = now

@@ -65,7 +65,7 @@ export interface House {
   /** Counts asynchronous work, so that `close` can wait for it. */
   readonly working: (change: 1 | -1) => void
   /** Writes of an actor that has left; whoever comes after it at this address reads the journal when they are over. */
-  settle(address: Address, writes: Promise<void>): void
+  settle(address: Address, writes: PromiseLike<unknown>): void
   settling(address: Address): Promise<void> | undefined
   /** The system is closing: actors leave, but what they wait for in their journals stays. */
   readonly isClosing: boolean
@@ -420,7 +420,9 @@ export class Cell implements Scope<unknown>, Host, Runnable, Linked<Cell> {
         this.#incarnate(kind.logic, this.#givenInput(kind), undefined)
         this.#running()
       } else {
-        const state = kind.definition.state(this, this.input)
+        const settling = this.#house.settling(this.address)
+        const state =
+          settling === undefined ? kind.definition.state(this, this.input) : settling.then(() => kind.definition.state(this, this.input))
         if (isPromise(state)) this.#await(state, (loaded) => this.#incarnateTable(loaded))
         else this.#incarnateTable(state)
       }
@@ -552,7 +554,11 @@ export class Cell implements Scope<unknown>, Host, Runnable, Linked<Cell> {
     const state = this.#state
     this.#state = undefined
     if (this.kind.style === 'table' && this.kind.definition.stopped !== undefined) {
-      this.#guarded('`stopped`', () => this.kind.style === 'table' && this.kind.definition.stopped?.(state, this))
+      const { stopped } = this.kind.definition
+      this.#guarded('`stopped`', () => {
+        const writes = stopped(state, this)
+        if (isPromise(writes)) this.#house.settle(this.address, writes)
+      })
     }
     this.#guarded('the end of an incarnation', () => this.#house.incarnations.stop(actor))
   }

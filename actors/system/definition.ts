@@ -42,7 +42,6 @@ export interface EventSourcing<State, Event> {
   /** Version of `apply` and of the shape of the state; a snapshot of another version is not used, the journal is folded again. */
   readonly version: number
   /** Pure: no clock, no chance, no messages. Changes the state in place, or returns the next one. */
-  // biome-ignore lint/suspicious/noConfusingVoidType: a function that changes the state in place returns nothing
   readonly apply: (state: State, event: Event) => State | void
   /** Entries between snapshots. Default 500. */
   readonly snapshotEvery?: number
@@ -60,8 +59,11 @@ export interface TableDefinition<State, M extends Message, Event = unknown> exte
   readonly canPassivate?: (state: State) => boolean
   /** Runs before passivation and on close; messages that arrive meanwhile keep the actor alive. */
   readonly beforePassivation?: (state: State, scope: Scope<Event>) => Promise<void> | void
-  /** Runs when the incarnation ends, for whatever reason. Must not throw. */
-  readonly stopped?: (state: State, scope: Scope<Event>) => void
+  /**
+   * Runs when the incarnation ends, for whatever reason. Must not throw. The next incarnation at this address waits for the
+   * promise, if there is one: for writes that are still under way.
+   */
+  readonly stopped?: (state: State, scope: Scope<Event>) => Promise<unknown> | void
 }
 
 export interface WriteAhead {

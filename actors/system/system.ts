@@ -178,7 +178,13 @@ export class ActorSystem implements House {
   watch(target: Address, watcher: Watcher): () => void {
     this.#watches.add(target, watcher)
     if (this.#failed.has(target)) this.#tellWatchers(target, 'failed')
+    else if (this.#isGone(target)) this.#tellWatchers(target, 'stopped')
     return () => this.#watches.remove(target, watcher)
+  }
+
+  /** No message brings it to life, so whoever waited for its end would wait for ever. */
+  #isGone(target: Address): boolean {
+    return !this.#cells.has(target) && this.#kinds.get(target.slice(0, target.indexOf('/')))?.isExplicit === true
   }
 
   unwatch(target: Address, watcher: Address): void {
@@ -314,10 +320,11 @@ export class ActorSystem implements House {
     if (this.#working === 0 && this.#waiting.length > 0) this.world.turns.later(() => this.#wakeWaiting())
   }
 
-  settle(address: Address, writes: Promise<void>): void {
-    const settling = writes.then(() => {
+  settle(address: Address, writes: PromiseLike<unknown>): void {
+    const done = () => {
       if (this.#settling.get(address) === settling) this.#settling.delete(address)
-    })
+    }
+    const settling: Promise<void> = Promise.all([this.#settling.get(address), writes]).then(done, done)
     this.#settling.set(address, settling)
   }
 

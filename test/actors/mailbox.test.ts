@@ -70,7 +70,9 @@ describe('a full mailbox', () => {
           drop: () => handled.push('drop'),
         },
         mailbox: { limit: 2, overflow: 'disconnect' },
-        stopped: () => handled.push('stopped'),
+        stopped: () => {
+          handled.push('stopped')
+        },
       }),
     ])
     expect(await system.ask('self/a', { type: 'flood' })).toBe('done')

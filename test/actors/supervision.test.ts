@@ -29,7 +29,9 @@ const worker = (log: Log, supervision: SupervisionOptions = {}) =>
       },
       get: ({ done }) => done,
     },
-    stopped: ({ done }) => log.ends.push(done),
+    stopped: ({ done }) => {
+      log.ends.push(done)
+    },
     supervision,
   })
 
@@ -264,7 +266,9 @@ describe('children', () => {
         },
         beat: (_, __, scope: Scope) => scope.after('beat', 1_000, { type: 'beat' }),
       },
-      stopped: (_, { id }) => ends.push(id),
+      stopped: (_, { id }) => {
+        ends.push(id)
+      },
     }),
   ]
 

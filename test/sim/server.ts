@@ -415,7 +415,7 @@ export class Server implements Listener {
       handlers,
       stopped: (document, scope) => {
         this.#stopped(document, scope.address)
-        definition.stopped?.(document, scope)
+        const writes = definition.stopped?.(document, scope)
         if (document.summary.unsaved > 0 && this.journals.isWriting('append', scope.address))
           saw('an actor ends while its commit is under way')
         const stops = this.#stops.get(scope.address) ?? 0
@@ -428,6 +428,7 @@ export class Server implements Listener {
           this.#passivatedAt.set(scope.address, events.now)
           this.host.passivated(scope.address)
         })
+        return writes
       },
     }
   }
