@@ -24,6 +24,8 @@ export interface Sink {
   /** Stops and goes on reading what the client sends. */
   pause(): void
   resume(): void
+  /** So many messages of the client have been dealt with, by the document, too: as many more may be given to us. */
+  handled(messages: number): void
   /** Says why, then ends. `terminate`: at once, without waiting for what is queued. */
   close(code: ErrorCode, detail: string): void
   terminate(): void
@@ -96,8 +98,6 @@ export const connectionLimits: ConnectionLimits = {
 export interface ConnectionInput {
   readonly sink: Sink
   readonly document: Address
-  /** Called when so many messages of the client have been dealt with, by the document, too: as many more may be given to us. */
-  readonly handled?: (messages: number) => void
 }
 
 /** Awareness of nobody: changes nothing at any client. */
@@ -110,7 +110,6 @@ class Connection {
   readonly #scope: Scope
   readonly #sink: Sink
   readonly #document: Address
-  readonly #handled: (messages: number) => void
   readonly #limits: ConnectionLimits
   #received = 0
   #hasSpoken = false
@@ -128,11 +127,10 @@ class Connection {
   #tokensAt: number
   #heldPresence: ClientMessage | undefined
 
-  constructor(scope: Scope, { sink, document, handled = () => {} }: ConnectionInput, limits: ConnectionLimits) {
+  constructor(scope: Scope, { sink, document }: ConnectionInput, limits: ConnectionLimits) {
     this.#scope = scope
     this.#sink = sink
     this.#document = document
-    this.#handled = handled
     this.#limits = limits
     this.#saidAt = scope.now()
     this.#tokens = limits.awarenessBurst
@@ -177,7 +175,7 @@ class Connection {
   #count(): void {
     if (++this.#received < pulseMessages) return
     this.#received = 0
-    const handled = () => this.#handled(pulseMessages)
+    const handled = () => this.#sink.handled(pulseMessages)
     // Whatever keeps the document from an answer ends this connection, too.
     this.#scope.ask(this.#document, { type: 'document.pulse' }, { timeoutMs: joinTimeoutMs }).then(handled, handled)
   }

@@ -72,7 +72,7 @@ const table = {
   'journal.trimmed': {
     text: 'entries that are needed were trimmed',
     retry: false,
-    advice: 'Start from the snapshot, or supply `migrate` for a snapshot of an older version.',
+    advice: 'Run the version that wrote the snapshot; a journal that was trimmed cannot be folded from its beginning.',
   },
   'journal.corrupt': {
     text: 'a stored record does not match its checksum',

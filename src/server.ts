@@ -208,7 +208,7 @@ export class TroupeServer {
     const sink = new WebSocketSink(ws, socket, this.#framer, metrics.traffic, drained, this.#config.limits.inboundMessages)
     this.#connections.add(address)
     metrics.connectionOpened(door.name)
-    const input: ConnectionInput = { sink, document, handled: (messages) => sink.handled(messages) }
+    const input: ConnectionInput = { sink, document }
     system.begin(address, input)
     ws.on('message', (data: Buffer, isBinary: boolean) => {
       metrics.received(data.length)

@@ -211,6 +211,8 @@ export class Socket implements Sink {
     this.#pump()
   }
 
+  handled(): void {}
+
   ping(): void {
     if (this.#isClosing) return
     this.#out.push({ kind: 'ping', bytes: headerBytes })
