@@ -19,13 +19,13 @@ await build({
   outdir: 'dist',
 })
 
-// The example program imports the library by its name, as a user's program does.
+// The example programs import the library by its name, as a user's program does.
 await build({
   ...common,
   platform: 'node',
   packages: 'external',
   tsconfigRaw: '{}', // not the path that lets the type checker find the sources
-  entryPoints: ['examples/hello-actor.ts'],
+  entryPoints: ['examples/hello-actor.ts', 'examples/order.ts'],
   outdir: 'dist/programs',
 })
 

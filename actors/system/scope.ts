@@ -71,9 +71,11 @@ type Value<T> = T | ((args: Args) => T)
 const resolve = <T>(value: Value<T>, args: unknown): T => (typeof value === 'function' ? (value as (args: unknown) => T)(args) : value)
 
 /** Action for XState machines: sends a message to another actor. For actions of the actor's own machine, not of those that it invokes. */
-export const tell = (address: Value<Address>, message: Value<Message>) => (args: unknown) => {
-  currentScope().tell(resolve(address, args), resolve(message, args))
-}
+export const tell =
+  <M extends Message>(address: Value<Address>, message: Value<M>) =>
+  (args: unknown) => {
+    currentScope().tell(resolve(address, args), resolve(message, args))
+  }
 
 /** Action for XState machines: answers the ask that is being handled. Without it, the answer is the state after the message. */
 export const reply = (value: unknown) => (args: unknown) => {

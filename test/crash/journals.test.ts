@@ -8,7 +8,7 @@ import { bundle } from '../support/bundle.ts'
 import { newDirectory } from '../support/disk.ts'
 import { SeededRandom, testWorld } from '../support/world.ts'
 
-const rounds = 10
+const rounds = 20
 const seed = 20_260_102
 
 describe('journals under kill -9', () => {
