@@ -19,8 +19,13 @@ export const perform = (job: Job): Compaction | Uint8Array | undefined =>
 const inlineBytes = 32 * 1024
 /** A worker that takes longer is stuck in something that a client crafted. */
 const jobTimeoutMs = 60_000
-/** A worker without a job keeps what the last one took (a million structs: 500 MB), so it is let go. A new one starts in 50 ms. */
-const workerIdleMs = 1_000
+/**
+ * A worker without a job is let go. It takes 50 ms of CPU to start one, so it is kept while documents are busy; after a large
+ * job it goes soon, for it keeps what that took (a million structs: 500 MB).
+ */
+const workerIdleMs = 30_000
+const workerIdleAfterLargeMs = 1_000
+const largeBytes = 4 * 1024 * 1024
 
 interface Waiting {
   readonly job: Job
@@ -39,6 +44,8 @@ export class WorkerCompactor implements Compactor {
   #worker: Worker | undefined
   #running: Waiting | undefined
   #timer: NodeJS.Timeout | undefined
+  /** This worker had a job whose memory is worth having back. */
+  #hasSeenLarge = false
   #isClosed = false
 
   constructor(program = fileURLToPath(new URL('./compactor.worker.js', import.meta.url))) {
@@ -77,11 +84,13 @@ export class WorkerCompactor implements Compactor {
     this.#worker.ref()
     clearTimeout(this.#timer)
     this.#timer = setTimeout(() => this.#worker?.terminate(), jobTimeoutMs)
+    if (sizeOf(this.#running.job) >= largeBytes) this.#hasSeenLarge = true
     this.#worker.postMessage(this.#running.job)
   }
 
   #start(program: string): Worker {
     const worker = new Worker(program)
+    this.#hasSeenLarge = false
     worker.on('message', (result: unknown) => {
       const done = this.#running
       this.#running = undefined
@@ -89,7 +98,9 @@ export class WorkerCompactor implements Compactor {
       worker.unref()
       done?.resolve(result as never) // what the job's promise was made for
       this.#next(program)
-      if (this.#running === undefined) this.#timer = setTimeout(() => this.#release(worker), workerIdleMs).unref()
+      if (this.#running !== undefined) return
+      const wait = this.#hasSeenLarge ? workerIdleAfterLargeMs : workerIdleMs
+      this.#timer = setTimeout(() => this.#release(worker), wait).unref()
     })
     worker.on('error', (error) => this.#end(error))
     worker.on('exit', (code) => {
