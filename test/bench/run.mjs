@@ -263,6 +263,7 @@ const trace = async () => {
       mebibytes(writing.written.peakKib * 1024),
       least === lost(worst) ? grouped(least) : `${grouped(least)}–${grouped(lost(worst))}`,
       ms(writing.cold.textMs),
+      `${round(reading.written.settledMs / 1_000, 0)} s`,
       reading.cold.isExpectedText ? 'yes' : `no (${grouped(reading.cold.length)} of ${grouped(reading.cold.expectedLength)} characters)`,
       ms(reading.cold.textMs),
       round(weight),
@@ -270,7 +271,7 @@ const trace = async () => {
     ])
     for (const run of of) {
       const { outcome, acknowledged, total, asked, isSettled } = run.written
-      if (!isSettled) note(`trace ${product}: two minutes after the last acknowledgement it was still at work`)
+      if (!isSettled) note(`trace ${product}: three minutes after the last acknowledgement it was still at work`)
       if (outcome !== 'all') note(`trace ${product}: ${outcome}, ${acknowledged} of ${total} edits acknowledged`)
       if (asked > 0) note(`trace ${product}: the server asked ${asked} times for what it lacked`)
       for (const text of run.complaints) note(`trace ${product}: ${text}`)
@@ -285,7 +286,7 @@ const trace = async () => {
       budget(`trace, memory of the open document (${name})`, weight, 5, 'MiB'),
     )
   }
-  const heads = ['server', 'edits/s', 'CPU-µs an edit', 'peak RSS MiB', 'operations lost', 'cold text', 'left alone: text whole']
+  const heads = ['server', 'edits/s', 'CPU-µs an edit', 'peak RSS MiB', 'operations lost', 'cold text', 'left alone for', 'text whole']
   heads.push('cold text', 'document MiB', 'disk MiB')
   return { title: `trace (${name}, ${grouped(file.updates)} edits)`, markdown: table(heads, rows), lines, runs }
 }
