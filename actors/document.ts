@@ -184,7 +184,9 @@ class OpenDocument {
     if (!(document instanceof DocumentState)) throw new TroupeError('journal.corrupt', `${address}: ${document.code}: ${document.detail}`)
     if (document.setAside.length > 0)
       scope.log.error({ document: address, setAside: document.setAside }, 'stored updates could not be used')
-    return new OpenDocument(scope, options, document, tailAfter, saved)
+    const open = new OpenDocument(scope, options, document, tailAfter, saved)
+    open.#compactIfNeeded()
+    return open
   }
 
   get isClean(): boolean {
@@ -365,7 +367,7 @@ class OpenDocument {
         this.#publish(batch)
         while (this.#owed[0] !== undefined && this.#owed[0].after <= last) this.#owed.shift()?.pay()
         if (this.#unsaved.length > 0 || this.#presence.size > 0) this.#plan()
-        if (!this.#isCompacting && this.#document.needsCompaction(this.#options.compaction)) this.#compact()
+        this.#compactIfNeeded()
       },
       (error) => this.#commitFailed(error),
     )
@@ -432,6 +434,14 @@ class OpenDocument {
 
   // ── compaction ─────────────────────────────────────────────────────────────────────────────────────────────────
 
+  /**
+   * Asked after each commit, after each compaction and after loading: what came during the last compaction of a burst would
+   * otherwise stay loose, 10 MiB instead of 1.5 for the paper, until somebody types again.
+   */
+  #compactIfNeeded(): void {
+    if (!this.#isCompacting && this.#saved > this.#tailAfter && this.#document.needsCompaction(this.#options.compaction)) this.#compact()
+  }
+
   #compact(): void {
     const upTo = this.#saved - this.#tailAfter
     const offset = this.#saved
@@ -455,6 +465,7 @@ class OpenDocument {
             if (!replaced.ok) return failed(replaced.code)
             this.#tailAfter += upTo
             this.#options.observe?.compacted(this.#scope.now() - began, compaction.snapshot.length)
+            this.#compactIfNeeded()
           },
           failed,
         )
