@@ -24,7 +24,14 @@ const runChild = (program: string, directory: string): Promise<string | undefine
       { timeout: 0, env: { ...process.env, NODE_OPTIONS: '' } },
       (error, _out, complaint) => {
         if (error === null) return resolve(undefined)
-        resolve(error.signal ? `opening it ends with ${error.signal}` : complaint.trim().split('\n').slice(-1)[0] || error.message)
+        resolve(
+          error.signal
+            ? `opening it ends with ${error.signal}`
+            : complaint
+                .split('\n')
+                .find((line) => /error/i.test(line))
+                ?.trim() || error.message,
+        )
       },
     )
   })
