@@ -127,7 +127,7 @@ const attempt = async (what, measure) => {
 }
 
 const traceFile = (name) =>
-  [process.env.BENCH_TRACES, join(root, '../shared/traces'), join(root, 'test/fixtures/traces')]
+  [process.env.BENCH_TRACES, join(root, 'test/fixtures/traces')]
     .filter((directory) => directory !== undefined)
     .map((directory) => join(directory, `${name}.json.gz`))
     .find((path) => existsSync(path))
