@@ -54,6 +54,7 @@ describe.skipIf(!hasBrowser)('the example editor in Chromium', () => {
     await type(ben, 'hello Ada.')
     await withText(ada, 'hello Ada.')
     await ada.locator('.cm-ySelectionInfo', { hasText: 'Ben' }).waitFor({ state: 'attached' })
+    await ben.locator('.cm-ySelectionInfo', { hasText: 'Ada' }).waitFor({ state: 'attached' })
     await ben.getByText('Ada, Ben').or(ben.getByText('Ben, Ada')).waitFor()
     await ada.context().close()
     await ben.locator('#people', { hasText: /^Ben$/ }).waitFor()
