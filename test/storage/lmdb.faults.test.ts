@@ -326,6 +326,7 @@ describe.skipIf(noMount !== undefined)(`a full disk ${noMount ?? ''}`, () => {
     const { length } = await fillUp()
     await journals.close()
     // The ballast was given up in between, so how much is free now is a matter of when the disk was found full: leave one MiB.
+    rmSync(join(path, 'ballast'), { force: true })
     const { bavail, bsize } = statfsSync(mount.directory)
     writeFileSync(join(mount.directory, 'rest'), Buffer.alloc(Math.max(0, bavail * bsize - 1024 * 1024)))
     journals = await open(path, { ballastBytes: 2 * 1024 * 1024 }, world) // larger than what is left
