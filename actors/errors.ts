@@ -174,6 +174,111 @@ const table = {
     retry: true,
     advice: 'Keep your changes and connect again when the disk is in order.',
   },
+  'auth.required': {
+    text: 'this needs an account',
+    retry: false,
+    advice: 'Connect with a token, or send `authenticate` first.',
+  },
+  'auth.failed': {
+    text: 'the credentials are not right',
+    retry: false,
+    advice: 'Check user name, password or token; the detail says which check failed.',
+  },
+  'auth.expired': {
+    text: 'the token has expired',
+    retry: false,
+    advice: 'Get a new token and connect again.',
+  },
+  'auth.revoked': {
+    text: 'the account or token was revoked',
+    retry: false,
+    advice: 'Ask whoever runs the server.',
+  },
+  'access.denied': {
+    text: 'the account may not do this',
+    retry: false,
+    advice: 'The rule names the permission that forbids it, or the one that would allow it.',
+  },
+  'rate.limited': {
+    text: 'too many requests',
+    retry: true,
+    advice: 'Wait as long as the answer says, then go on more slowly.',
+  },
+  'message.malformed': {
+    text: 'this is not a message of the protocol',
+    retry: false,
+    advice: 'Correct the client; the detail says what is wrong.',
+  },
+  'message.too_large': {
+    text: 'the message is larger than the limit',
+    retry: false,
+    advice: 'Send less in one message, or raise the limit that the detail names.',
+  },
+  'message.id_reused': {
+    text: 'another message was published under this id',
+    retry: false,
+    advice: 'Give every message an id of its own; only a retry repeats one.',
+  },
+  'message.invalid': {
+    text: 'the content does not fit its message type',
+    retry: false,
+    advice: 'Correct the content; the detail says what is wrong.',
+  },
+  'hook.rejected': {
+    text: 'the application refused this',
+    retry: false,
+    advice: 'See the detail.',
+  },
+  'command.unknown': {
+    text: 'there is no such command',
+    retry: false,
+    advice: 'The command `help` lists them.',
+  },
+  'command.bad_parameters': {
+    text: 'the parameters of the command are not right',
+    retry: false,
+    advice: 'Correct the parameter that the detail names.',
+  },
+  'command.failed': {
+    text: 'the command failed',
+    retry: false,
+    advice: 'See the detail, or the log of the server.',
+  },
+  'channel.unknown': {
+    text: 'there is no such channel',
+    retry: false,
+    advice: 'Create it first, or correct the name.',
+  },
+  'channel.exists': {
+    text: 'there is a channel of this name',
+    retry: false,
+    advice: 'Join it, or choose another name.',
+  },
+  'channel.bad_name': {
+    text: 'the name cannot be that of a channel',
+    retry: false,
+    advice: 'Use 1 to 255 bytes of well-formed text without control characters, not beginning with `~` or `$`.',
+  },
+  'channel.not_joined': {
+    text: 'the client is not in the channel',
+    retry: false,
+    advice: 'Join it first.',
+  },
+  'channel.closed': {
+    text: 'the channel was deleted or has expired',
+    retry: false,
+    advice: 'Join again if it is to be made anew.',
+  },
+  'channel.too_many': {
+    text: 'the client is in as many channels as it may be',
+    retry: false,
+    advice: 'Leave one, or raise `bus.channelsPerClient`.',
+  },
+  'channel.unavailable': {
+    text: 'the channel cannot be reached at the moment',
+    retry: true,
+    advice: 'Try again; see the log of the server for the reason.',
+  },
   'config.invalid': {
     text: 'the configuration is not valid',
     retry: false,
@@ -190,12 +295,17 @@ export const errorTable: Readonly<Record<ErrorCode, ErrorRow>> = table
 export class TroupeError extends Error {
   readonly code: ErrorCode
   readonly retry: boolean
+  /** The permission, limit or hook that decided, where there is one. */
+  readonly rule: string | undefined
+  readonly retryAfterMs: number | undefined
 
-  constructor(code: ErrorCode, detail?: string, options?: { cause?: unknown }) {
+  constructor(code: ErrorCode, detail?: string, options?: { cause?: unknown; rule?: string; retryAfterMs?: number }) {
     super(detail === undefined ? table[code].text : `${table[code].text}: ${detail}`, options)
     this.name = 'TroupeError'
     this.code = code
     this.retry = table[code].retry
+    this.rule = options?.rule
+    this.retryAfterMs = options?.retryAfterMs
   }
 }
 

@@ -17,7 +17,7 @@ const bytes = (value: number, meaning: string, least = 1) => z.number().int().mi
 const count = (value: number, meaning: string, least = 1) => z.number().int().min(least).default(value).describe(meaning)
 const flag = (value: boolean, meaning: string) => z.boolean().default(value).describe(meaning)
 
-export const profiles = ['main', 'yjs'] as const
+export const profiles = ['main', 'yjs', 'bus', 'chat', 'pubsub', 'arqonbus'] as const
 export type Profile = (typeof profiles)[number]
 
 const port = z.number().int().min(0).max(65_535)
@@ -85,6 +85,61 @@ export const schema = z.strictObject({
       depth: count(64, 'Deepest nesting of values in an update.'),
     })
     .prefault({}),
+  auth: z
+    .strictObject({
+      anonymous: flag(true, 'Clients need not log in.'),
+      permissions: z
+        .array(z.string())
+        .default(['channel:*', 'document:*', 'command:*'])
+        .describe('What accounts may do whose token or entry says nothing about it. The language is in docs/accounts.md.'),
+      anonymousPermissions: z
+        .array(z.string())
+        .default(['channel:*', 'document:*', 'command:*', 'sender:*', 'telemetry'])
+        .describe('What clients may do that did not log in.'),
+      users: z.string().default('').describe('File of users with passwords (`troupe user`). Empty: none.'),
+      jwtSecret: z.string().default('').describe('Secret of tokens signed with HS256, at least 32 bytes. Empty: none are accepted.'),
+      jwtPublicKey: z.string().default('').describe('File with the public key (SPKI, PEM) of tokens signed with RS256 or ES256.'),
+      jwks: z.string().default('').describe('URL or file of a JSON Web Key Set (RFC 7517).'),
+      issuer: z.string().default('').describe('`iss` that tokens must have. Empty: any.'),
+      audience: z.string().default('').describe('`aud` that tokens must have. Empty: any.'),
+      clockSkewMs: milliseconds(30_000, 'Difference of clocks that `exp`, `nbf` and `iat` of tokens allow for.', 0),
+      userClaim: z.string().default('sub').describe('Claim with the name of the user; `user_id` is looked at, too.'),
+      tenantClaim: z.string().default('tenant').describe('Claim with the tenant; `tenant_id` is looked at, too.'),
+      attemptsPerMinute: count(10, 'Failed logins of one address each minute; past it all are refused for a while.'),
+    })
+    .prefault({}),
+  bus: z
+    .strictObject({
+      messageBytes: bytes(MiB, 'Largest message of a bus client; nothing larger is sent to one, either.'),
+      smallMessageBytes: bytes(64 * 1024, 'Largest message of a chat or pub/sub client.'),
+      depth: count(64, 'Deepest nesting of a message.'),
+      autoCreate: flag(true, 'A channel comes into being when somebody joins it or publishes to it.'),
+      historyMessages: count(10_000, 'Messages that a channel keeps.', 0),
+      historyMs: milliseconds(7 * 24 * 3_600_000, 'Time that a channel keeps a message.'),
+      replayMessages: count(300, 'Most messages that a client gets which comes back; if it missed more, it is told to start anew.'),
+      repeatMessages: count(10_000, 'Message ids that a channel remembers, to recognise a retry.'),
+      repeatMs: milliseconds(600_000, 'Time that a channel remembers a message id.'),
+      roomTtlMs: milliseconds(3_600_000, 'Life of a room that was made without a `ttl`.'),
+      graceMs: milliseconds(5_000, 'A user whose connection was lost counts as present for so long.', 0),
+      silentMs: milliseconds(60_000, 'A user of whom nothing was heard for so long is offline.'),
+      heartbeatMs: milliseconds(30_000, 'Between two heartbeats to chat and pub/sub clients.'),
+      maxWindowMs: milliseconds(25, 'Messages wait for company: 0.08 for each member, up to this; in an idle channel not at all.', 0),
+      idleMs: milliseconds(120_000, 'A channel in which nobody is leaves memory after this.'),
+      echoBudget: z
+        .number()
+        .int()
+        .min(0)
+        .max(15)
+        .default(8)
+        .describe('Messages of its own that a client hears from channels that it did not join.'),
+      channelsPerClient: count(128, 'Most channels that a client is in.'),
+      allowedCommands: z.array(z.string()).default([]).describe('Commands that clients may run. Empty: all.'),
+      requestsPerMinute: count(0, 'Requests of one connection in any minute. 0: no limit.', 0),
+      userRequestsPerMinute: count(0, 'Requests of one user, over all connections, in any minute. 0: no limit.', 0),
+      pubsubRequestsPerMinute: count(100, 'Requests of one pub/sub connection in any minute. 0: no limit.', 0),
+    })
+    .prefault({}),
+  plugins: z.array(z.string()).default([]).describe('Modules with commands, hooks, message types, actors and backends of your own.'),
   system: z
     .strictObject({
       askTimeoutMs: milliseconds(5_000, 'An ask without a timeout of its own waits this long.'),
