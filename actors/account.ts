@@ -11,9 +11,13 @@
  *   admin                     revoke accounts, see all tenants
  *   *                         everything but admin
  *
- * In a pattern `*` stands for any run of characters, slashes too; as an action for all of them. A permission that begins
- * with `!` forbids, and what is forbidden stays so whatever else is allowed.
+ * In a pattern `*` stands for any run of characters, slashes too; as an action, or without one, for all of them. What is
+ * not the name of an action belongs to the pattern: `channel:user:42` is the channel `user:42`. A permission that begins
+ * with `!` forbids, and what is forbidden stays so whatever else is allowed. What is none of these (a token may carry the
+ * permissions of other services) allows nothing and forbids nothing.
  */
+import { type Pattern, pattern } from './pattern.ts'
+import { idDefect } from './system/address.ts'
 import type { EpochMs } from './world.ts'
 
 export interface Account {
@@ -30,6 +34,9 @@ export interface Account {
   /** Id of the token (`jti`, RFC 7519 §4.1.7). */
   readonly tokenId?: string
 }
+
+/** Who is connected, by the address of the connection, for revocation. Kept by the actors of connections. */
+export type Roster = Map<string, Account>
 
 export type Credentials =
   | { readonly type: 'token'; readonly token: string }
@@ -49,38 +56,53 @@ export interface Decision {
 interface Permission {
   readonly text: string
   readonly forbids: boolean
-  readonly resource: string
-  readonly names: RegExp
-  readonly action: string
+  readonly resource: Resource | '*'
+  readonly names: Pattern
+  /** Undefined: all. */
+  readonly action: string | undefined
 }
 
+const actions: Readonly<Record<string, ReadonlySet<string>>> = {
+  channel: new Set(['read', 'write', 'create', 'delete']),
+  document: new Set(['read', 'write']),
+}
 const words: ReadonlySet<string> = new Set(['telemetry', 'admin'])
-const anything = /^/
 
-const pattern = (text: string): RegExp =>
-  text === '*' ? anything : new RegExp(`^${text.replace(/[.+?^${}()|[\]\\]/g, '\\$&').replace(/\*+/g, '.*')}$`, 's')
-
-const parse = (text: string): Permission => {
+/** Undefined: not a permission of ours. */
+const parse = (text: string): Permission | undefined => {
   const forbids = text.startsWith('!')
   const body = forbids ? text.slice(1) : text
-  const all = { text, forbids, names: anything, action: '*' }
-  if (body === '*' || words.has(body)) return { ...all, resource: body }
-  const first = body.indexOf(':')
-  if (first < 0) return { ...all, resource: 'command', names: pattern(body) }
-  const resource = body.slice(0, first)
-  if (resource === 'command' || resource === 'sender') return { ...all, resource, names: pattern(body.slice(first + 1)) }
-  // A name may hold colons, an action does not.
-  const last = body.lastIndexOf(':')
-  if (last === first) return { ...all, resource, names: pattern(body.slice(first + 1)) }
-  return { ...all, resource, names: pattern(body.slice(first + 1, last)), action: body.slice(last + 1) }
+  const permission = (resource: Permission['resource'], names = '*', action?: string): Permission => ({
+    text,
+    forbids,
+    resource,
+    names: pattern(names),
+    action,
+  })
+  if (body === '') return undefined
+  if (body === '*' || words.has(body)) return permission(body as Resource | '*')
+  const colon = body.indexOf(':')
+  if (colon < 0) return permission('command', body)
+  const resource = body.slice(0, colon)
+  const rest = body.slice(colon + 1)
+  if (resource === 'command' || resource === 'sender') return permission(resource, rest)
+  if (resource !== 'channel' && resource !== 'document') return undefined
+  const last = rest.lastIndexOf(':')
+  if (last < 0) return permission(resource, rest)
+  const action = rest.slice(last + 1)
+  if (action === '*') return permission(resource, rest.slice(0, last))
+  // A name with a colon, not a misspelt action: `!channel:user:42` that forbade the action `42` would forbid nothing.
+  return actions[resource]?.has(action) ? permission(resource, rest.slice(0, last), action) : permission(resource, rest)
 }
+
+export const isPermission = (text: string): boolean => parse(text) !== undefined
 
 const parsed = new WeakMap<readonly string[], readonly Permission[]>()
 
 const permissionsOf = ({ permissions }: Account): readonly Permission[] => {
   const known = parsed.get(permissions)
   if (known !== undefined) return known
-  const fresh = permissions.map(parse)
+  const fresh = permissions.map(parse).filter((permission) => permission !== undefined)
   parsed.set(permissions, fresh)
   return fresh
 }
@@ -91,16 +113,38 @@ export const decide = (account: Account, resource: Resource, name: string, actio
   for (const permission of permissionsOf(account)) {
     const fits =
       (permission.resource === resource || (permission.resource === '*' && resource !== 'admin')) &&
-      (permission.action === '*' || permission.action === action) &&
+      (permission.action === undefined || permission.action === action) &&
       permission.names.test(name)
     if (!fits) continue
     if (permission.forbids) return { isAllowed: false, rule: permission.text }
     allowing ??= permission.text
   }
   if (allowing !== undefined) return { isAllowed: true, rule: allowing }
-  const needed = resource === 'channel' || resource === 'document' ? `${resource}:${name}:${action}` : `${resource}:${name}`
+  const needed = actions[resource] === undefined ? `${resource}:${name}` : `${resource}:${name}:${action}`
   return { isAllowed: false, rule: words.has(resource) ? `needs ${resource}` : `needs ${needed}` }
 }
+
+/** Longest name, in UTF-8 bytes: the address of an inbox holds it beside the tenant's. */
+const maxUserBytes = 128
+/** Invisible characters and direction marks, with which two names look equal. */
+const invisible = /\p{Cf}/u
+
+const encoder = new TextEncoder()
+
+/** Why nobody can have this name, or undefined. With `~` the user of one tenant would look like that of another. */
+export const userDefect = (user: string): string | undefined => {
+  if (user.length > maxUserBytes || encoder.encode(user).length > maxUserBytes) return `the name is longer than ${maxUserBytes} bytes`
+  if (user.startsWith('~')) return 'the name begins with ~'
+  if (invisible.test(user)) return 'the name has invisible characters'
+  return user === user.normalize('NFC') ? idDefect(user)?.replace('id', 'name') : 'the name is not normalised (NFC)'
+}
+
+/** Where clients can log in, the name of one that did not begins with it, or is that of its connection. */
+export const guestPrefix = 'guest:'
+
+/** Why nobody can log in under this name, or undefined. */
+export const accountDefect = (user: string): string | undefined =>
+  user.startsWith(guestPrefix) ? `the name begins with ${guestPrefix}` : userDefect(user)
 
 const tenantPattern = /^[A-Za-z0-9_.-]{1,64}$/
 export const isTenantName = (text: string): boolean => text === '' || tenantPattern.test(text)

@@ -9,51 +9,24 @@
  *
  * Runs as a custom-logic actor, made by the server for each socket and never restarted: its client makes a new one.
  */
+import type { Account, Roster } from './account.ts'
 import type { DocumentMessage, Refused } from './document.ts'
 import { type ErrorCode, isTroupeError } from './errors.ts'
 import { type Publication, publication } from './publication.ts'
+import { type Sink, SocketLife, type SocketLimits, type SocketMessage, socketHandlers, socketLimits } from './socketLife.ts'
 import type { Address } from './system/address.ts'
 import { defineActor } from './system/definition.ts'
 import type { Scope } from './system/scope.ts'
-
-/** The socket, as far as a connection needs to know one. */
-export interface Sink {
-  /** Hands a publication to the network. */
-  send(publication: Publication): void
-  ping(): void
-  /** Stops and goes on reading what the client sends. */
-  pause(): void
-  resume(): void
-  /** So many messages of the client have been dealt with, by the document, too: as many more may be given to us. */
-  handled(messages: number): void
-  /** Says why, then ends. `terminate`: at once, without waiting for what is queued. */
-  close(code: ErrorCode, detail: string): void
-  terminate(): void
-  /** Bytes and writes that the network has not taken yet, without those of answers and of one large publication. */
-  readonly queuedBytes: number
-  readonly queuedWrites: number
-  /** What the network has taken so far. Another number whenever it took some; it may fall when a large write begins. */
-  readonly sentBytes: number
-  /** True while the answer to the last request is still queued. */
-  readonly isAnswering: boolean
-}
 
 export type ConnectionMessage =
   /** What the client said, as its door understood it. */
   | { readonly type: 'connection.receive'; readonly message: ClientMessage }
   /** The client said something that its door does not understand. */
   | { readonly type: 'connection.garbage'; readonly detail: string }
-  | { readonly type: 'connection.pong' }
-  /** The network has taken everything. */
-  | { readonly type: 'connection.drained' }
-  | { readonly type: 'connection.gone' }
-  | { readonly type: 'connection.close'; readonly code: ErrorCode; readonly detail: string }
+  | SocketMessage
   | Publication
   | Refused
   | { readonly type: 'actor.stopped'; readonly address: Address }
-  | { readonly type: 'connection.deadline' }
-  | { readonly type: 'connection.ping' }
-  | { readonly type: 'connection.unanswered' }
   | { readonly type: 'connection.keepAlive' }
   | { readonly type: 'connection.awareness' }
 
@@ -63,18 +36,9 @@ export type ClientMessage = Extract<
   { type: 'document.sync' | 'document.update' | 'document.awareness' | 'document.presence' }
 >
 
-export interface ConnectionLimits {
-  /** The first message must come within this. Default 10 000. */
-  readonly handshakeMs: number
-  /** Default 25 000. */
-  readonly pingMs: number
-  /** An answer to a ping, or any progress of what is being sent, must come within this. Default 8 000. */
-  readonly pongMs: number
+export interface ConnectionLimits extends SocketLimits {
   /** Something is said at least this often. Default 20 000. */
   readonly keepAliveMs: number
-  /** Bytes and writes that may wait for a slow client. Default 1 MiB and 1 000. */
-  readonly outboundBytes: number
-  readonly outboundMessages: number
   /** Presence messages each second, and at once. Default 20 and 40; past it only the latest counts. */
   readonly awarenessPerSecond: number
   readonly awarenessBurst: number
@@ -83,12 +47,8 @@ export interface ConnectionLimits {
 }
 
 export const connectionLimits: ConnectionLimits = {
-  handshakeMs: 10_000,
-  pingMs: 25_000,
-  pongMs: 8_000,
+  ...socketLimits,
   keepAliveMs: 20_000,
-  outboundBytes: 1024 * 1024,
-  outboundMessages: 1_000,
   awarenessPerSecond: 20,
   awarenessBurst: 40,
   strikes: 3,
@@ -96,8 +56,11 @@ export const connectionLimits: ConnectionLimits = {
 
 /** What the server gives a new connection. */
 export interface ConnectionInput {
-  readonly sink: Sink
+  readonly sink: Sink<Publication>
   readonly document: Address
+  readonly account: Account
+  /** False: its changes are refused. */
+  readonly canWrite: boolean
 }
 
 /** Awareness of nobody: changes nothing at any client. */
@@ -107,30 +70,32 @@ const joinTimeoutMs = 30_000
 const pulseMessages = 64
 
 class Connection {
+  readonly life: SocketLife<Publication>
   readonly #scope: Scope
-  readonly #sink: Sink
+  readonly #sink: Sink<Publication>
   readonly #document: Address
+  readonly account: Account
+  readonly #canWrite: boolean
   readonly #limits: ConnectionLimits
   #received = 0
   #hasSpoken = false
   #hasJoined = false
-  #isClosed = false
   #strikes = 0
   #saidAt: number
   /** One answer at a time: a client that asks without reading would otherwise make us hold its document many times over. */
   #isAsking = false
   #nextQuestion: ClientMessage | undefined
-  #sentAtPing = 0
-  /** The ping waits behind something that the network had not taken when we last looked. */
-  #isPingQueued = false
   #tokens: number
   #tokensAt: number
   #heldPresence: ClientMessage | undefined
 
-  constructor(scope: Scope, { sink, document }: ConnectionInput, limits: ConnectionLimits) {
+  constructor(scope: Scope, { sink, document, account, canWrite }: ConnectionInput, limits: ConnectionLimits) {
+    this.life = new SocketLife(scope, sink, limits)
     this.#scope = scope
     this.#sink = sink
     this.#document = document
+    this.account = account
+    this.#canWrite = canWrite
     this.#limits = limits
     this.#saidAt = scope.now()
     this.#tokens = limits.awarenessBurst
@@ -138,27 +103,28 @@ class Connection {
   }
 
   open(): void {
-    const { handshakeMs, pingMs, keepAliveMs } = this.#limits
+    const { keepAliveMs } = this.#limits
     // Until the document is loaded nothing is read, so a slow disk does not fill mailboxes.
     this.#sink.pause()
     this.#scope.watch(this.#document)
-    this.#scope.ask(this.#document, { type: 'document.join' }, { timeoutMs: joinTimeoutMs }).then(
+    this.#scope.ask(this.#document, { type: 'document.join', canWrite: this.#canWrite }, { timeoutMs: joinTimeoutMs }).then(
       () => {
         this.#hasJoined = true
-        if (!this.#isClosed) this.#sink.resume()
+        if (!this.life.isClosed) this.#sink.resume()
       },
-      (error) => this.close('document.unavailable', isTroupeError(error) ? error.code : ''),
+      (error) => this.life.close('document.unavailable', isTroupeError(error) ? error.code : ''),
     )
-    this.#scope.after('deadline', handshakeMs, { type: 'connection.deadline' })
-    this.#scope.after('ping', pingMs, { type: 'connection.ping' })
+    this.life.begin()
+    this.life.demand()
+    this.life.expireAt(this.account.expiresAt)
     this.#scope.after('keepAlive', keepAliveMs, { type: 'connection.keepAlive' })
   }
 
   receive(message: ClientMessage): void {
-    if (this.#isClosed) return
+    if (this.life.isClosed) return
     if (!this.#hasSpoken) {
       this.#hasSpoken = true
-      this.#scope.cancel('deadline')
+      this.life.satisfied()
     }
     if (message.type === 'document.sync') this.#ask(message)
     else if (message.type === 'document.awareness') this.#hearPresence(message)
@@ -168,7 +134,7 @@ class Connection {
 
   garbage(detail: string): void {
     this.strike('connection.bad_message', detail)
-    if (!this.#isClosed) this.#count()
+    if (!this.life.isClosed) this.#count()
   }
 
   /** Without this, 200 000 small edits in one go would fill the mailbox of the document, and end in `document.busy`. */
@@ -181,7 +147,7 @@ class Connection {
   }
 
   #forward(message: ClientMessage): void {
-    if (!this.#scope.tell(this.#document, message)) this.close('document.busy', '')
+    if (!this.#scope.tell(this.#document, message)) this.life.close('document.busy', '')
   }
 
   #ask(question: ClientMessage): void {
@@ -223,27 +189,20 @@ class Connection {
   releasePresence(): void {
     const held = this.#heldPresence
     this.#heldPresence = undefined
-    if (held !== undefined && !this.#isClosed) this.#forward(held)
+    if (held !== undefined && !this.life.isClosed) this.#forward(held)
   }
 
   publish(message: Publication): void {
-    if (this.#isClosed) return
-    this.#sink.send(message)
+    if (this.life.isClosed) return
     this.#saidAt = this.#scope.now()
+    this.life.send(message)
     if (message.isAnswer) this.#answered()
-    const { outboundBytes, outboundMessages } = this.#limits
-    if (this.#sink.queuedBytes > outboundBytes || this.#sink.queuedWrites > outboundMessages) {
-      this.#scope.log.info({ connection: this.#scope.address, queuedBytes: this.#sink.queuedBytes }, 'a slow client is disconnected')
-      // A close frame would wait behind the queue.
-      this.#sink.terminate()
-      this.gone()
-    }
   }
 
   strike(code: ErrorCode, detail: string): void {
     this.#scope.log.debug({ connection: this.#scope.address, code, detail }, 'a message was refused')
-    if (code !== 'connection.bad_message') return this.close(code, detail)
-    if (++this.#strikes >= this.#limits.strikes) this.close(code, detail)
+    if (code !== 'connection.bad_message') return this.life.close(code, detail)
+    if (++this.#strikes >= this.#limits.strikes) this.life.close(code, detail)
   }
 
   keepAlive(): void {
@@ -253,61 +212,21 @@ class Connection {
     this.#scope.after('keepAlive', silence >= keepAliveMs ? keepAliveMs : keepAliveMs - silence, { type: 'connection.keepAlive' })
   }
 
-  ping(): void {
-    this.#lookAtProgress()
-    this.#sink.ping()
-    this.#scope.after('pong', this.#limits.pongMs, { type: 'connection.unanswered' })
-  }
-
-  #lookAtProgress(): void {
-    this.#sentAtPing = this.#sink.sentBytes
-    this.#isPingQueued = this.#sink.queuedWrites > 0
-  }
-
-  pong(): void {
-    this.#scope.cancel('pong')
-    this.#scope.after('ping', this.#limits.pingMs, { type: 'connection.ping' })
-  }
-
-  /** The ping may wait behind a large message on a slow link; as long as that moves, the client is alive. */
-  unanswered(): void {
-    const isMoving = this.#isPingQueued && this.#sink.sentBytes !== this.#sentAtPing
-    if (!isMoving) {
-      this.#sink.terminate()
-      this.gone()
-      return
-    }
-    this.#lookAtProgress()
-    this.#scope.after('pong', this.#limits.pongMs, { type: 'connection.unanswered' })
-  }
-
   deadline(): void {
-    if (!this.#hasSpoken) this.close('connection.silent', `${this.#limits.handshakeMs} ms`)
-  }
-
-  close(code: ErrorCode, detail: string): void {
-    if (this.#isClosed) return
-    this.#sink.close(code, detail)
-    this.gone()
-  }
-
-  /** The document hears of it by its watch. */
-  gone(): void {
-    this.#isClosed = true
-    this.#scope.stop()
+    if (!this.#hasSpoken) this.life.close('connection.silent', `${this.#limits.handshakeMs} ms`)
   }
 
   /** The actor has ended, perhaps for a reason that the client does not know yet. */
   ended(): void {
     // The join may still wait in front of a document that is being loaded; it would watch somebody who has gone already, for ever.
     if (!this.#hasJoined) this.#scope.tell(this.#document, { type: 'document.leave' })
-    if (this.#isClosed) return
-    this.#isClosed = true
+    if (this.life.isClosed) return
+    this.life.isClosed = true
     this.#sink.close('document.busy', '')
   }
 }
 
-export const connectionKind = (limits: ConnectionLimits = connectionLimits) =>
+export const connectionKind = (limits: ConnectionLimits = connectionLimits, roster: Roster = new Map()) =>
   defineActor<Connection, ConnectionMessage>({
     kind: 'connection',
     activation: 'explicit',
@@ -315,24 +234,24 @@ export const connectionKind = (limits: ConnectionLimits = connectionLimits) =>
     mailbox: { overflow: 'disconnect' },
     state: (scope, input) => {
       const connection = new Connection(scope, input as ConnectionInput, limits) // the server gives it
+      roster.set(scope.address, connection.account)
       connection.open()
       return connection
     },
-    stopped: (connection) => connection.ended(),
+    stopped: (connection, scope) => {
+      roster.delete(scope.address)
+      connection.ended()
+    },
     handlers: {
       'connection.receive': (connection, { message }) => connection.receive(message),
       'connection.garbage': (connection, { detail }) => connection.garbage(detail),
       'connection.publish': (connection, message) => connection.publish(message),
       'connection.refused': (connection, { code, detail }) => connection.strike(code, detail),
-      'connection.pong': (connection) => connection.pong(),
+      ...socketHandlers,
       'connection.drained': (connection) => connection.drained(),
-      'connection.gone': (connection) => connection.gone(),
-      'connection.close': (connection, { code, detail }) => connection.close(code, detail),
       'connection.deadline': (connection) => connection.deadline(),
-      'connection.ping': (connection) => connection.ping(),
-      'connection.unanswered': (connection) => connection.unanswered(),
       'connection.keepAlive': (connection) => connection.keepAlive(),
       'connection.awareness': (connection) => connection.releasePresence(),
-      'actor.stopped': (connection) => connection.close('document.unavailable', 'the document was closed'),
+      'actor.stopped': (connection) => connection.life.close('document.unavailable', 'the document was closed'),
     },
   })

@@ -29,7 +29,7 @@ import type { EpochMs } from './world.ts'
 
 export type DocumentMessage =
   /** An ask: resolves when the document is loaded and the sender gets its publications. */
-  | { readonly type: 'document.join' }
+  | { readonly type: 'document.join'; readonly canWrite: boolean }
   | { readonly type: 'document.leave' }
   /** "This is what I have": answered with what is missing. */
   | { readonly type: 'document.sync'; readonly stateVector: Uint8Array }
@@ -96,6 +96,7 @@ export interface DocumentObserver {
 interface Session {
   readonly address: Address
   readonly owner: AwarenessOwner
+  readonly canWrite: boolean
   /** Step 1 was sent because something was missing, and no answer has come yet. */
   isAsked: boolean
 }
@@ -202,9 +203,9 @@ class OpenDocument {
 
   // ── who is here ────────────────────────────────────────────────────────────────────────────────────────────────
 
-  join(address: Address): void {
+  join(address: Address, canWrite: boolean): void {
     if (this.sessions.has(address)) return
-    this.sessions.set(address, { address, owner: { id: address }, isAsked: false })
+    this.sessions.set(address, { address, owner: { id: address }, canWrite, isAsked: false })
     this.#scope.watch(address)
     this.present(address)
   }
@@ -268,6 +269,7 @@ class OpenDocument {
       this.#refuse(address, 'connection.bad_message', `${examined.code}: ${examined.detail}`)
       return
     }
+    if (!session.canWrite && examined.verdict !== 'known') return this.#hearReader(session, examined.inspection, isAnswer)
     if (examined.verdict === 'missing') return this.#hearMissing(session, update, isAnswer)
     if (examined.verdict === 'known') {
       // A repetition: it is on disk, or on its way there, and its sender waits to hear so.
@@ -279,6 +281,15 @@ class OpenDocument {
       return
     }
     this.#admit(update, examined.inspection)
+  }
+
+  /**
+   * A reader that changed something believes that it will be saved, so it is told and sent away. Its answer to our question
+   * always lists all deletions that it knows of, ours too; those are passed over.
+   */
+  #hearReader({ address }: Session, inspection: UpdateInspection, isAnswer: boolean): void {
+    if (isAnswer && !this.#document.hasNewStructs(inspection)) return
+    this.#refuse(address, 'access.denied', `needs ${this.#scope.address.replace('/', ':')}:write`)
   }
 
   #admit(update: Uint8Array, inspection: UpdateInspection): void {
@@ -543,8 +554,8 @@ export const documentKind = (options: DocumentOptions) =>
     beforePassivation: (document) => document.save(),
     stopped: (document) => document.end(),
     handlers: {
-      'document.join': (document, _message, { from }) => {
-        if (from !== undefined) document.join(from)
+      'document.join': (document, { canWrite }, { from }) => {
+        if (from !== undefined) document.join(from, canWrite)
       },
       'document.leave': (document, _message, { from }) => {
         if (from !== undefined) document.leave(from)

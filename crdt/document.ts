@@ -155,6 +155,11 @@ export class DocumentState {
     return inspection.ok ? { ok: true, verdict: integrable(inspection, this.#vector), inspection } : inspection
   }
 
+  /** Whether an update brings content, leaving deletions aside. */
+  hasNewStructs({ ranges }: UpdateInspection): boolean {
+    return ranges.some(({ client, to }) => to > (this.#vector.get(client) ?? 0))
+  }
+
   /**
    * Takes an update that was examined as `new` just now. The bytes are copied: a view into a socket's buffer would keep
    * 64 KiB alive for 20 bytes of typing.

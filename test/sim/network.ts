@@ -2,7 +2,7 @@
  * Simulated sockets: in order and without loss in each direction, as TCP is, until one is cut; then nothing passes and
  * nobody is told. What the network has not taken waits on the server's side, as in a socket that is not read.
  */
-import type { Sink } from '../../actors/connection.ts'
+import type { Sink } from '../../actors/socketLife.ts'
 import type { ErrorCode } from '../../actors/errors.ts'
 import type { Part, Publication } from '../../actors/publication.ts'
 import { closeOf } from '../../src/doors/closeCodes.ts'
@@ -83,7 +83,7 @@ export class Network {
   }
 }
 
-export class Socket implements Sink {
+export class Socket implements Sink<Publication> {
   readonly name: string
   readonly document: string
   readonly #network: Network

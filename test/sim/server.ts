@@ -262,7 +262,8 @@ export class Server implements Listener {
       },
       terminated: (isCut) => this.host.saw(isCut ? 'the server gives up a dead socket' : 'the server breaks a socket off'),
     }
-    const input: ConnectionInput = { sink: socket, document: socket.document }
+    const account = { user: address, tenant: '', isAnonymous: true, permissions: [] }
+    const input: ConnectionInput = { sink: socket, document: socket.document, account, canWrite: true }
     this.system.begin(address, input)
     return side
   }
