@@ -1,0 +1,649 @@
+/**
+ * A channel: an ordered stream of messages, and everybody who listens to it.
+ *
+ *   channel.publish ─→ repeated? ─→ window ─→ one append for the window ─→ on disk ─→ one publication to all ─→ answers
+ *
+ * Promises:
+ * - Nobody hears a message, and nobody is told its offset, before it is on disk. All members hear all messages in the order
+ *   of their offsets, without holes from the offset at which they joined.
+ * - A message that its publisher repeats under the same id is there once, across restarts too; the answer is that of the first.
+ * - Whoever comes back gets exactly what it missed, or is told that this cannot be had. Never a part of it.
+ * - A message that the disk refuses is refused to its publisher; nothing of it stays.
+ * - A channel that is removed tells its members; the next one of its name has another epoch.
+ *
+ * Runs under the system as a durable actor of its own making: its journal holds the messages, its snapshot who was present
+ * when the process ended. On a crash it stops; its members watch it, and come back with what they have.
+ */
+import { publicName, tenantOf } from './account.ts'
+import { type Content, decodeSideState, encodeMessage, encodeSideState, repeatKey, type SideState } from './channelEntry.ts'
+import { ChannelHistory } from './channelHistory.ts'
+import {
+  type ChannelRequest,
+  type ChannelState,
+  type Draft,
+  directoryAddress,
+  inboxOwner,
+  type Joined,
+  type Published,
+} from './channelMessages.ts'
+import { isTroupeError, TroupeError } from './errors.ts'
+import type { Appended, Journals, Offset } from './journal.ts'
+import { type ChannelInfo, type ChannelMessage, type ClosedOutput, type Position, push } from './output.ts'
+import { Presence, type PresenceChange } from './presence.ts'
+import { Repeats } from './repeats.ts'
+import type { Address } from './system/address.ts'
+import { defineActor } from './system/definition.ts'
+import type { Scope } from './system/scope.ts'
+import type { EpochMs } from './world.ts'
+
+export type ChannelActorMessage =
+  | ChannelRequest
+  | { readonly type: 'actor.stopped'; readonly address: Address }
+  | { readonly type: 'channel.flush' }
+  | { readonly type: 'channel.expire' }
+  | { readonly type: 'channel.save' }
+  | { readonly type: 'channel.trim' }
+
+/** The meaning and the defaults of the numbers are those of the section `bus` of the configuration. */
+export interface ChannelOptions {
+  readonly journals: Journals
+  readonly historyMessages: number
+  readonly historyMs: number
+  readonly replayMessages: number
+  readonly repeatMessages: number
+  readonly repeatMs: number
+  readonly graceMs: number
+  readonly maxWindowMs: number
+  readonly idleMs: number
+  readonly autoCreate: boolean
+  /** For metrics. */
+  readonly observe?: ChannelObserver
+}
+
+export interface ChannelObserver {
+  /** A window was stored: so many messages, and how long the first of them waited. */
+  published(messages: number, waitedMs: number): void
+  /** Messages were handed to members, counted once for each. */
+  delivered(messages: number): void
+  refused(code: string): void
+  /** A client came back: it got what it missed, or has to start anew. */
+  recovered(result: 'recovered' | 'lost'): void
+}
+
+/** A message on its way to disk. */
+interface Pending {
+  readonly content: Content
+  readonly data: Uint8Array
+  readonly key: string | undefined
+  readonly hash: number
+  readonly since: EpochMs
+  readonly published: Promise<Published>
+  readonly resolve: (published: Published) => void
+  readonly reject: (error: unknown) => void
+}
+
+type Join = Extract<ChannelRequest, { type: 'channel.join' }>
+type Replay = Pick<Joined, 'isRecovered' | 'messages'>
+
+/** A write costs about 5 µs, so publishing takes at most a sixteenth of the time: 8 ms for 100 members. */
+const windowMsForEachMember = 0.08
+/** One append, and one publication, holds at most this. */
+const batchMessages = 1_000
+const batchBytes = 4 * 1024 * 1024
+/** What waits for the disk beyond this is refused. */
+const mostWaitingBytes = 16 * 1024 * 1024
+/** Messages that are read at load to recognise repeated ids. */
+const repeatBytes = 64 * 1024 * 1024
+/** Cursors are saved this long after they moved; what was read in the meantime may come again after a crash. */
+const saveMs = 1_000
+/** Wait before side state that the disk refused is saved again. */
+const saveRetryMs = 5_000
+/** Readers of an inbox are few; the one that moved longest ago is forgotten first. */
+const mostCursors = 1_000
+/** Between two looks at the age of the messages. */
+const longestTrimMs = 3_600_000
+const directoryTimeoutMs = 30_000
+const unpresent: SideState = { present: [], cursors: [] }
+
+/** The part of an address after the kind: what others call the client. */
+const clientOf = (address: Address): string => address.slice(address.indexOf('/') + 1)
+
+/** One channel in memory. The handlers at the end of the file are its table; they are one line each. */
+class OpenChannel {
+  readonly #scope: Scope
+  readonly #options: ChannelOptions
+  readonly #name: string
+  readonly #history: ChannelHistory
+  readonly #repeats: Repeats
+  readonly #presence: Presence
+  readonly #cursors: Map<string, Offset>
+  /** Undefined where the channel may not be used: see `refusal`. */
+  readonly #described: ChannelInfo | undefined
+  /** Why every request is refused: there is no such channel, or it is being removed. */
+  refusal: TroupeError | undefined
+  /** Not yet on disk, oldest first; the first `#committing` of them are on their way. */
+  readonly #waiting: Pending[] = []
+  readonly #waitingByKey = new Map<string, Pending>()
+  #waitingBytes = 0
+  #committing = 0
+  /** So many of those that wait are stored one by one: one of them is too large, and the others are not to pay for it. */
+  #singly = 0
+  #isFlushPlanned = false
+  #lastFlushAt: EpochMs = 0
+  /** The last commit was refused. */
+  #isFailing = false
+  #isSavePlanned = false
+  #isTrimming = false
+  /** Work that goes on outside of the mailbox. */
+  #background = 0
+  /** What is on its way to disk, and gets there even if this incarnation ends. */
+  readonly #writes = new Set<Promise<unknown>>()
+  #isGone = false
+
+  private constructor(scope: Scope, options: ChannelOptions, info: ChannelInfo | TroupeError, side: SideState) {
+    const { journals, historyMessages, historyMs, replayMessages, repeatMessages, repeatMs, graceMs } = options
+    this.#scope = scope
+    this.#options = options
+    this.#name = publicName(scope.id)
+    const limits = { messages: historyMessages, ms: historyMs, recent: replayMessages }
+    this.#history = new ChannelHistory(journals, scope.address, this.#name, limits)
+    this.#repeats = new Repeats({ messages: repeatMessages, ms: repeatMs, bytes: repeatBytes })
+    this.#presence = new Presence(graceMs)
+    this.#cursors = new Map(side.cursors)
+    if (info instanceof TroupeError) this.refusal = info
+    else this.#described = info
+  }
+
+  /** Asks the directory and reads the tail of the journal. Errors: `channel.unavailable`, those of the journal. */
+  static async load(scope: Scope, options: ChannelOptions): Promise<OpenChannel> {
+    const info = await describe(scope, options)
+    if (info instanceof TroupeError) return new OpenChannel(scope, options, info, unpresent)
+    const side = await savedSide(scope, options.journals)
+    const channel = new OpenChannel(scope, options, info, side)
+    await channel.#history.load(channel.#repeats, options.repeatMs, scope.now())
+    channel.#resume(side)
+    return channel
+  }
+
+  /** Whoever was present has the grace to come back. The list is of use once: a later process must not find it again. */
+  #resume({ present }: SideState): void {
+    this.trim()
+    if (present.length === 0) return
+    this.#presence.restore(present, this.#scope.now())
+    this.#planExpiry()
+    this.#planSave(saveMs)
+  }
+
+  get isClean(): boolean {
+    return this.#presence.connectionCount === 0 && this.#waiting.length === 0 && this.#background === 0
+  }
+
+  get summary(): { readonly epoch: string; readonly offset: Offset; readonly connections: number; readonly waiting: number } {
+    const { epoch, offset } = this.#history
+    return { epoch, offset, connections: this.#presence.connectionCount, waiting: this.#waiting.length }
+  }
+
+  /** For requests that cannot be served: the answer, and the end of an actor that nobody needs. */
+  refuse(error: TroupeError): Promise<never> {
+    this.#options.observe?.refused(error.code)
+    if (this.#described === undefined) this.#scope.passivate()
+    return Promise.reject(error)
+  }
+
+  // ── publishing ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+  /** Errors: `message.id_reused`, `channel.unavailable`, `channel.closed`, those of the disk. */
+  publish(draft: Draft, from: Address | undefined): Published | Promise<Published> {
+    const now = this.#scope.now()
+    if (from !== undefined) this.#presence.touch(from, now)
+    if (this.#waitingBytes > mostWaitingBytes) return this.refuse(new TroupeError('channel.unavailable', 'too much waits for the disk'))
+    const { id = this.#scope.random.id(), ...rest } = draft
+    const content: Content = { ...rest, id }
+    const key = draft.id === undefined ? undefined : repeatKey(content)
+    const { data, hash } = encodeMessage(content, key !== undefined)
+    const repeated = key === undefined ? undefined : this.#repeated(key, hash, content, now)
+    if (repeated !== undefined) return repeated
+    const pending = { content, data, key, hash, since: now, ...promised<Published>() }
+    this.#waiting.push(pending)
+    this.#waitingBytes += data.length
+    if (key !== undefined) this.#waitingByKey.set(key, pending)
+    this.#plan()
+    return pending.published
+  }
+
+  /** The answer to a message that is there already, or is on its way to disk. */
+  #repeated(key: string, hash: number, content: Content, now: EpochMs): Published | Promise<Published> | undefined {
+    const pending = this.#waitingByKey.get(key)
+    const known = pending ?? this.#repeats.find(key, now)
+    if (known === undefined) return undefined
+    if (known.hash !== hash) return this.refuse(new TroupeError('message.id_reused', content.id))
+    if (pending !== undefined) return pending.published.then(({ message }) => ({ message, isRepeated: true }))
+    const { offset, time } = known as { offset: Offset; time: EpochMs } // not pending, so it is on disk
+    return { message: this.#message(content, offset, time), isRepeated: true }
+  }
+
+  #message(content: Content, offset: Offset, time: EpochMs): ChannelMessage {
+    return Object.freeze({ channel: this.#name, offset, epoch: this.#history.epoch, time, ...content })
+  }
+
+  get #windowMs(): number {
+    return Math.min(this.#options.maxWindowMs, this.#presence.connectionCount * windowMsForEachMember)
+  }
+
+  /** An idle channel flushes after the messages that already wait in the mailbox; a busy one once in a window. */
+  #plan(): void {
+    if (this.#isFlushPlanned || this.#committing > 0) return
+    this.#isFlushPlanned = true
+    const wait = this.#lastFlushAt + this.#windowMs - this.#scope.now()
+    if (wait >= 1 || !this.#scope.tell(this.#scope.address, { type: 'channel.flush' }))
+      this.#scope.after('flush', Math.max(1, wait), { type: 'channel.flush' })
+  }
+
+  flush(): void {
+    this.#isFlushPlanned = false
+    const batch = this.#nextBatch()
+    const [first] = batch
+    if (this.#committing > 0 || first === undefined) return
+    this.#lastFlushAt = this.#scope.now()
+    this.#committing = batch.length
+    this.#inBackground(
+      this.#write(this.#history.append(batch.map(({ data }) => data))),
+      (appended) => this.#committed(batch, appended, first.since),
+      (error) => this.#commitFailed(batch, error),
+    )
+  }
+
+  #nextBatch(): Pending[] {
+    const most = this.#singly > 0 ? 1 : batchMessages
+    let bytes = 0
+    let count = 0
+    for (const { data } of this.#waiting) {
+      bytes += data.length
+      if (count === most || (count > 0 && bytes > batchBytes)) break
+      count++
+    }
+    return this.#waiting.slice(0, count)
+  }
+
+  #committed(batch: readonly Pending[], { first, time }: Appended, since: EpochMs): void {
+    const answers = batch.map(({ content }, index) => ({ message: this.#message(content, first + index, time), isRepeated: false }))
+    const messages = Object.freeze(answers.map(({ message }) => message))
+    this.#history.published(
+      messages,
+      batch.map(({ data }) => data.length),
+    )
+    for (const [index, { key, hash, data }] of batch.entries())
+      if (key !== undefined) this.#repeats.add(key, { offset: first + index, time, hash, bytes: data.length })
+    this.#taken(batch)
+    this.#isFailing = false
+    const output = Object.freeze(push(Object.freeze({ type: 'output.messages', channel: this.#name, messages })))
+    for (const address of this.#presence.connections) this.#scope.tell(address, output)
+    const { observe } = this.#options
+    observe?.published(batch.length, this.#scope.now() - since)
+    observe?.delivered(batch.length * this.#presence.connectionCount)
+    // Only now: whoever publishes and listens finds its own message in the mailbox before the answer.
+    for (const [index, { resolve }] of batch.entries()) resolve(answers[index] as Published) // as many as in the batch
+    if (this.#history.hasTooMany) this.trim()
+    if (this.#waiting.length > 0) this.#plan()
+  }
+
+  #commitFailed(batch: readonly Pending[], error: unknown): void {
+    if (isTroupeError(error, 'journal.conflict')) {
+      // Somebody else wrote, or an append that was reported as failed had worked: what the disk says is right.
+      this.#scope.log.error({ channel: this.#scope.address }, 'the journal is not where the channel left it; it is loaded anew')
+      this.#scope.stop()
+      return
+    }
+    if (isTroupeError(error, 'journal.too_large') && batch.length > 1) {
+      this.#committing = 0
+      this.#singly = batch.length
+      this.#plan()
+      return
+    }
+    if (!this.#isFailing) this.#scope.log.error({ channel: this.#scope.address, error: String(error) }, 'messages could not be stored')
+    this.#isFailing = true
+    this.#taken(batch)
+    for (const { reject } of batch) {
+      this.#options.observe?.refused(isTroupeError(error) ? error.code : 'storage.failed')
+      reject(error)
+    }
+    if (this.#waiting.length > 0) this.#plan()
+  }
+
+  /** The oldest of those that wait are dealt with. */
+  #taken(batch: readonly Pending[]): void {
+    this.#waiting.splice(0, batch.length)
+    this.#committing = 0
+    this.#singly = Math.max(0, this.#singly - batch.length)
+    for (const { key, data } of batch) {
+      this.#waitingBytes -= data.length
+      if (key !== undefined) this.#waitingByKey.delete(key)
+    }
+  }
+
+  // ── who is here ────────────────────────────────────────────────────────────────────────────────────────────────
+
+  /** From now on the sender is told everything after `offset`; the answer has what it missed before. */
+  join(request: Join, address: Address): Joined | Promise<Joined> {
+    const { user, status, isPresent } = request
+    const isNew = !this.#presence.has(address)
+    const changes = this.#presence.join(address, { user, client: clientOf(address), status, isPresent }, this.#scope.now())
+    if (isNew) this.#entered(address)
+    this.#announce(changes)
+    const { epoch, offset } = this.#history
+    const isAnnounced = changes.some(({ change }) => change === 'joined')
+    const joined = { info: this.#info, epoch, offset, members: this.#presence.members(), isNew, isAnnounced }
+    const answer = (replay: Replay): Joined => {
+      if (replay.isRecovered !== undefined) this.#options.observe?.recovered(replay.isRecovered ? 'recovered' : 'lost')
+      return { ...joined, ...replay }
+    }
+    const replay = this.#replay(request, offset)
+    return replay instanceof Promise ? replay.then(answer) : answer(replay)
+  }
+
+  #entered(address: Address): void {
+    this.#scope.watch(address)
+    if (this.#presence.connectionCount === 1) this.#planTrim()
+  }
+
+  leave(address: Address): boolean {
+    if (!this.#presence.has(address)) return false
+    this.#scope.unwatch(address)
+    this.#announce(this.#presence.leave(address, this.#scope.now()))
+    this.#departed()
+    return true
+  }
+
+  lose(address: Address): void {
+    if (!this.#presence.has(address)) return
+    this.#announce(this.#presence.lose(address, this.#scope.now()))
+    this.#departed()
+    this.#planExpiry()
+  }
+
+  #departed(): void {
+    // A running timer keeps an actor in memory; what is too old then goes when it is loaded again.
+    if (this.#presence.connectionCount === 0) this.#scope.cancel('trim')
+  }
+
+  /** Errors: `channel.not_joined`. */
+  restate(address: Address, { status, user }: Extract<ChannelRequest, { type: 'channel.status' }>): Promise<never> | undefined {
+    const known = this.#presence.get(address)
+    if (known === undefined) return this.refuse(new TroupeError('channel.not_joined'))
+    this.#announce(this.#presence.join(address, { ...known, status, user: user ?? known.user }, this.#scope.now()))
+    return undefined
+  }
+
+  expire(): void {
+    this.#announce(this.#presence.expire(this.#scope.now()))
+    this.#planExpiry()
+  }
+
+  #planExpiry(): void {
+    const { nextGrace } = this.#presence
+    if (nextGrace === undefined) this.#scope.cancel('expire')
+    else this.#scope.after('expire', Math.max(0, nextGrace - this.#scope.now()), { type: 'channel.expire' })
+  }
+
+  #announce(changes: readonly PresenceChange[]): void {
+    for (const change of changes) {
+      const id = this.#scope.random.id()
+      const { offset } = this.#history
+      const at = this.#scope.now()
+      const output = Object.freeze(push(Object.freeze({ type: 'output.presence', id, channel: this.#name, ...change, at, offset })))
+      for (const address of this.#presence.listeners) this.#scope.tell(address, output)
+    }
+  }
+
+  get members(): Joined['members'] {
+    return this.#presence.members()
+  }
+
+  get state(): ChannelState {
+    const { epoch, first, offset } = this.#history
+    return { ...this.#info, epoch, first, offset, members: this.#presence.userCount, connections: this.#presence.connectionCount }
+  }
+
+  get #info(): ChannelInfo {
+    return this.#described as ChannelInfo // there, or every request is refused before it comes here
+  }
+
+  // ── what was missed ────────────────────────────────────────────────────────────────────────────────────────────
+
+  #replay({ recover, rewind, cursor }: Join, offset: Offset): Replay | Promise<Replay> {
+    if (recover !== undefined) return this.#recover(recover, offset)
+    if (cursor !== undefined) return this.#last((this.#cursors.get(cursor) ?? 0) + 1, offset)
+    if (rewind === undefined) return { isRecovered: undefined, messages: [] }
+    if ('count' in rewind) return this.#last(offset - Math.min(rewind.count, this.#options.replayMessages) + 1, offset)
+    return this.#history.firstWhere((time) => time >= rewind.since).then((since) => this.#last(since, offset))
+  }
+
+  /** All of it or nothing. Who has seen nothing of a channel without messages was at the beginning of whatever came later. */
+  #recover({ epoch, offset: known }: Position, offset: Offset): Replay | Promise<Replay> {
+    const isSameEpoch = epoch === this.#history.epoch || (epoch === '' && known === 0)
+    const isKept = known <= offset && known >= this.#history.first - 1 && offset - known <= this.#options.replayMessages
+    if (!isSameEpoch || !isKept) return lost
+    const stretch = this.#history.stretch(known + 1, offset, offset - known, 'last')
+    const judge = ({ messages, isWhole }: { messages: readonly ChannelMessage[]; isWhole: boolean }): Replay =>
+      isWhole && messages.length === offset - known ? { isRecovered: true, messages } : lost
+    return stretch instanceof Promise ? stretch.then(judge) : judge(stretch)
+  }
+
+  #last(low: Offset, high: Offset): Replay | Promise<Replay> {
+    const stretch = this.#history.stretch(low, high, this.#options.replayMessages, 'last')
+    if (stretch instanceof Promise) return stretch.then(({ messages }) => ({ isRecovered: undefined, messages }))
+    return { isRecovered: undefined, messages: stretch.messages }
+  }
+
+  history({ range }: Extract<ChannelRequest, { type: 'channel.history' }>): ReturnType<ChannelHistory['page']> {
+    return this.#history.page(range)
+  }
+
+  /** Moves a cursor, forwards only. */
+  seen(cursor: string, offset: Offset): void {
+    const upTo = Math.min(offset, this.#history.offset)
+    if (upTo <= (this.#cursors.get(cursor) ?? 0)) return
+    this.#cursors.delete(cursor)
+    this.#cursors.set(cursor, upTo)
+    for (const oldest of this.#cursors.keys()) {
+      if (this.#cursors.size <= mostCursors) break
+      this.#cursors.delete(oldest)
+    }
+    this.#planSave(saveMs)
+  }
+
+  // ── side state and retention ───────────────────────────────────────────────────────────────────────────────────
+
+  #planSave(ms: number): void {
+    if (this.#isSavePlanned) return
+    this.#isSavePlanned = true
+    this.#scope.after('save', ms, { type: 'channel.save' })
+  }
+
+  /** Cursors only: who is present is of use to the next process only if this one ends in good order, right after. */
+  save(): void {
+    this.#isSavePlanned = false
+    if (this.refusal !== undefined) return
+    this.#inBackground(
+      this.#saveSide({ present: [], cursors: [...this.#cursors] }),
+      () => {},
+      (error) => {
+        this.#scope.log.warn({ channel: this.#scope.address, error: String(error) }, 'cursors could not be saved')
+        this.#planSave(saveRetryMs)
+      },
+    )
+  }
+
+  /** The process ends in good order, or nobody is here any more. */
+  saveAll(): Promise<void> | undefined {
+    const present = this.#presence.save()
+    if (this.refusal !== undefined || (present.length === 0 && !this.#isSavePlanned)) return undefined
+    return this.#saveSide({ present, cursors: [...this.#cursors] })
+  }
+
+  #saveSide(side: SideState): Promise<void> {
+    const { offset } = this.#history
+    if (offset === 0) return Promise.resolve() // there is no journal, and a snapshot would make one
+    return this.#write(this.#options.journals.saveSnapshot(this.#scope.address, offset, encodeSideState(side)))
+  }
+
+  /** Messages that are too many or too old are forgotten. */
+  trim(): void {
+    if (this.#isTrimming || this.refusal !== undefined) return
+    this.#isTrimming = true
+    this.#inBackground(
+      this.#write(this.#history.trim(this.#scope.now())),
+      () => {
+        this.#isTrimming = false
+      },
+      (error) => {
+        this.#isTrimming = false
+        this.#scope.log.warn({ channel: this.#scope.address, error: String(error) }, 'old messages could not be removed')
+      },
+    )
+  }
+
+  trimInTime(): void {
+    this.trim()
+    this.#planTrim()
+  }
+
+  #planTrim(): void {
+    this.#scope.after('trim', Math.max(1_000, Math.min(longestTrimMs, this.#options.historyMs / 10)), { type: 'channel.trim' })
+  }
+
+  // ── the end ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+  /**
+   * Everybody is told, the history goes, the actor stops; the next one of this name begins anew. Refused by the disk, it stops
+   * all the same, and whoever asked tries again. Errors: those of the journal.
+   */
+  async remove(reason: ClosedOutput['reason'], isRoom: boolean): Promise<void> {
+    const closed = new TroupeError('channel.closed', this.#name)
+    this.refusal ??= closed
+    // Those on their way to disk are told to everybody first.
+    const late = this.#waiting.splice(this.#committing)
+    for (const { key } of late) if (key !== undefined) this.#waitingByKey.delete(key)
+    for (const { reject } of late) reject(closed)
+    await Promise.allSettled(this.#writes)
+    if (this.#isGone) throw closed
+    const at = this.#scope.now()
+    const output = Object.freeze(push(Object.freeze({ type: 'output.closed', channel: this.#name, isRoom, reason, at })))
+    for (const address of this.#presence.connections) this.#scope.tell(address, output)
+    try {
+      await this.#write(this.#options.journals.remove(this.#scope.address))
+    } finally {
+      // Before the answer: what comes after it is for the next one.
+      if (!this.#isGone) this.#scope.stop()
+    }
+  }
+
+  /** The incarnation ends, for whatever reason. The promise, if any, resolves when all that it wrote is on disk or refused. */
+  end(): Promise<unknown> | undefined {
+    this.#isGone = true
+    const gone = this.refusal ?? new TroupeError('channel.unavailable', 'it is not known whether the message was stored; publish it again')
+    for (const { reject } of this.#waiting.splice(0)) reject(gone)
+    return this.#writes.size === 0 ? undefined : Promise.allSettled(this.#writes)
+  }
+
+  // ── ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+  #write<T>(write: Promise<T>): Promise<T> {
+    this.#writes.add(write)
+    const done = () => this.#writes.delete(write)
+    write.then(done, done)
+    return write
+  }
+
+  /** Goes on in a turn of its own when the promise is there; never after this incarnation has ended. */
+  #inBackground<T>(promise: Promise<T>, done: (value: T) => void, failed: (error: unknown) => void): void {
+    this.#background++
+    const settle = (next: () => void) => {
+      this.#background--
+      if (this.#isGone) return
+      try {
+        next()
+      } catch (error) {
+        this.#scope.log.error({ channel: this.#scope.address, error: String(error) }, 'a channel failed and is loaded anew')
+        this.#scope.stop()
+      }
+    }
+    promise.then(
+      (value) => settle(() => done(value)),
+      (error) => settle(() => failed(error)),
+    )
+  }
+}
+
+const lost: Replay = { isRecovered: false, messages: [] }
+
+const promised = <T>() => {
+  let resolve!: (value: T) => void // set by the constructor of the promise, before it returns
+  let reject!: (error: unknown) => void
+  const published = new Promise<T>((keep, break_) => {
+    resolve = keep
+    reject = break_
+  })
+  return { published, resolve, reject }
+}
+
+/** What the directory knows of the channel, or why it may not be used. Errors: `channel.unavailable`. */
+const describe = async (scope: Scope, { autoCreate }: ChannelOptions): Promise<ChannelInfo | TroupeError> => {
+  const name = publicName(scope.id)
+  const create = autoCreate || inboxOwner(name) !== undefined
+  const request = { type: 'directory.open', name, create, by: '' }
+  try {
+    return (await scope.ask(directoryAddress(tenantOf(scope.id)), request, { timeoutMs: directoryTimeoutMs })) as ChannelInfo
+  } catch (error) {
+    if (isTroupeError(error, 'channel.unknown') || isTroupeError(error, 'channel.unavailable')) return error
+    if (isTroupeError(error) && error.code.startsWith('storage.')) throw error
+    throw new TroupeError('channel.unavailable', name, { cause: error })
+  }
+}
+
+/** Side state that cannot be read is not worth a channel that cannot be opened. */
+const savedSide = async (scope: Scope, journals: Journals): Promise<SideState> => {
+  try {
+    const snapshot = await journals.snapshot(scope.address)
+    return snapshot === undefined ? unpresent : decodeSideState(snapshot.data, scope.address)
+  } catch (error) {
+    scope.log.warn({ channel: scope.address, error: String(error) }, 'who was present, and cursors, could not be read')
+    return unpresent
+  }
+}
+
+/** Only actors listen. */
+const nobody = (): Promise<never> => Promise.reject(new TroupeError('channel.not_joined'))
+
+/** What asks for something of a channel that may be used. */
+const open =
+  <M>(handle: (channel: OpenChannel, message: M, scope: Scope) => unknown) =>
+  (channel: OpenChannel, message: M, scope: Scope): unknown =>
+    channel.refusal === undefined ? handle(channel, message, scope) : channel.refuse(channel.refusal)
+
+export const channelKind = (options: ChannelOptions) =>
+  defineActor<OpenChannel, ChannelActorMessage>({
+    kind: 'channel',
+    supervision: { onFailure: 'stop' },
+    passivation: { idleMs: options.idleMs },
+    state: (scope) => OpenChannel.load(scope, options),
+    canPassivate: (channel) => channel.isClean,
+    beforePassivation: (channel) => channel.saveAll(),
+    stopped: (channel) => channel.end(),
+    handlers: {
+      'channel.join': open((channel, message, { from }) => (from === undefined ? nobody() : channel.join(message, from))),
+      'channel.publish': open((channel, { draft }, { from }) => channel.publish(draft, from)),
+      'channel.history': open((channel, message) => channel.history(message)),
+      'channel.members': open((channel) => channel.members),
+      'channel.info': open((channel) => channel.state),
+      'channel.status': open((channel, message, { from }) => (from === undefined ? nobody() : channel.restate(from, message))),
+      'channel.leave': (channel, _message, { from }) => from !== undefined && channel.leave(from),
+      'channel.seen': (channel, { cursor, offset }) => channel.seen(cursor, offset),
+      'channel.remove': (channel, { reason, isRoom }) => channel.remove(reason, isRoom),
+      'actor.stopped': (channel, { address }) => channel.lose(address),
+      'channel.flush': (channel) => channel.flush(),
+      'channel.expire': (channel) => channel.expire(),
+      'channel.save': (channel) => channel.save(),
+      'channel.trim': (channel) => channel.trimInTime(),
+    },
+  })
