@@ -31,6 +31,8 @@ export interface Manners {
   /** Every publish is acknowledged. */
   readonly acknowledges: boolean
   readonly mustJoinToPublish: boolean
+  /** Has a message to log in with. Others must come with a token where accounts are required. */
+  readonly canLogIn?: boolean
   /** Is shown to other members and hears of them. */
   readonly hasPresence: boolean
   /** Hears private messages to its user. */

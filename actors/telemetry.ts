@@ -1,0 +1,183 @@
+/**
+ * Telemetry: what happens on the server, as a stream of events for clients that look on. One actor, `telemetry/main`.
+ *
+ * Promises: while nobody looks on, an event costs one comparison, for it is not even made. A watcher gets the events of its
+ * tenant that it asked for, those of one window in one output; what is beyond `maxEvents` in a window is counted and not
+ * kept, so a storm of events is a number, not memory. Watching ends with the client.
+ *
+ * Runs as a custom-logic actor in memory. After a crash or restart nobody watches: clients ask again, and events are not kept.
+ */
+import { type Output, push, type TelemetryEvent } from './output.ts'
+import type { Address } from './system/address.ts'
+import type { DeadLetter } from './system/deadLetters.ts'
+import { defineActor } from './system/definition.ts'
+import type { Scope } from './system/scope.ts'
+import type { EpochMs } from './world.ts'
+
+export const telemetryAddress: Address = 'telemetry/main'
+
+/** The events that the server makes; programs may emit others. */
+export const telemetryEvents = {
+  connected: 'client, user, door',
+  disconnected: 'client, user, door, code',
+  authenticated: 'client, user, door',
+  denied: 'client, user, code, rule',
+  joined: 'client, user, channel',
+  left: 'client, user, channel',
+  published: 'client, user, channel, id, sequence',
+  command: 'client, user, command, code (`ok`, or that of the refusal)',
+  rate_limited: 'client, user, rule',
+  dead_letter: 'address, message (its type), code',
+  channel_created: 'channel, user',
+  channel_deleted: 'channel, reason',
+  storage: 'state',
+  dropped: 'count: events of the window that were not kept, whatever was asked for',
+} as const
+
+export type TelemetryMessage =
+  /** From a client, which watches from then on; a second one replaces the first. Without `events`: all of them. */
+  | {
+      readonly type: 'telemetry.watch'
+      readonly tenant: string
+      /** Of all tenants: for those with the permission `admin`. */
+      readonly seesAll: boolean
+      readonly events?: readonly string[] | undefined
+    }
+  | { readonly type: 'telemetry.unwatch' }
+  /** For programs that have no tap at hand. */
+  | { readonly type: 'telemetry.event'; readonly event: TelemetryEvent }
+  | { readonly type: 'telemetry.flush' }
+  | { readonly type: 'actor.stopped'; readonly address: Address }
+
+/** Where events go in. Producers look at `isOn` first and make no event when it is false. */
+export interface TelemetryTap {
+  readonly isOn: boolean
+  emit(event: TelemetryEvent): void
+}
+
+export interface Batch {
+  readonly events: readonly TelemetryEvent[]
+  /** How many more there were. */
+  readonly dropped: number
+}
+
+/** The events of the present window. Shared by the producers and the actor, for a message for each event would be dearer than the event. */
+export class TelemetryBuffer implements TelemetryTap {
+  watchers = 0
+  readonly #maxEvents: number
+  #events: TelemetryEvent[] = []
+  #dropped = 0
+
+  /** `maxEvents`: most events of one window. */
+  constructor(maxEvents = 1_000) {
+    this.#maxEvents = maxEvents
+  }
+
+  get isOn(): boolean {
+    return this.watchers > 0
+  }
+
+  emit(event: TelemetryEvent): void {
+    if (!this.isOn) return
+    if (this.#events.length < this.#maxEvents) this.#events.push(event)
+    else this.#dropped++
+  }
+
+  take(): Batch {
+    const batch = { events: this.#events, dropped: this.#dropped }
+    this.#events = []
+    this.#dropped = 0
+    return batch
+  }
+}
+
+interface Filter {
+  readonly tenant: string
+  readonly seesAll: boolean
+  readonly events: ReadonlySet<string> | undefined
+  /** Watchers with the same key see the same, so it is made, and later encoded, once for all of them. */
+  readonly key: string
+}
+
+interface Telemetry {
+  readonly watchers: Map<Address, Filter>
+  readonly tap: TelemetryBuffer
+}
+
+/** Tenant of an actor: ids of all but the default one begin with `~tenant`. */
+const tenantOfActor = (address: Address): string => /^[^/]*\/~([^/]*)/.exec(address)?.[1] ?? ''
+
+export const deadLetterEvent = ({ at, address, message, code }: DeadLetter): TelemetryEvent => ({
+  event: 'dead_letter',
+  at,
+  tenant: tenantOfActor(address),
+  address,
+  message: message.type,
+  code,
+})
+
+const filterOf = (tenant: string, seesAll: boolean, events: readonly string[] | undefined): Filter => ({
+  tenant,
+  seesAll,
+  events: events === undefined ? undefined : new Set(events),
+  key: JSON.stringify([tenant, seesAll, events]),
+})
+
+/** What a watcher is told of a window; undefined when there is nothing for it. */
+const outputFor = ({ tenant, seesAll, events }: Filter, batch: Batch, now: EpochMs): Output | undefined => {
+  const seen = batch.events.filter((event) => (seesAll || event.tenant === tenant) && (events?.has(event.event) ?? true))
+  if (batch.dropped > 0) seen.push({ event: 'dropped', at: now, tenant, count: batch.dropped })
+  return seen.length === 0 ? undefined : { type: 'output.telemetry', events: seen }
+}
+
+const flush = ({ watchers, tap }: Telemetry, scope: Scope): void => {
+  const batch = tap.take()
+  if (batch.events.length === 0) return
+  const outputs = new Map<string, Output | undefined>()
+  for (const [address, filter] of watchers) {
+    if (!outputs.has(filter.key)) outputs.set(filter.key, outputFor(filter, batch, scope.now()))
+    const output = outputs.get(filter.key)
+    if (output !== undefined) scope.tell(address, push(output))
+  }
+}
+
+const unwatch = ({ watchers, tap }: Telemetry, address: Address | undefined, scope: Scope): void => {
+  if (address === undefined || !watchers.delete(address)) return
+  scope.unwatch(address)
+  tap.watchers = watchers.size
+  if (watchers.size > 0) return
+  tap.take()
+  scope.cancel('window')
+}
+
+export interface TelemetryOptions {
+  readonly tap: TelemetryBuffer
+  /** Events are told this often. Default 100. */
+  readonly windowMs?: number
+}
+
+export const telemetryKind = ({ tap, windowMs = 100 }: TelemetryOptions) =>
+  defineActor<Telemetry, TelemetryMessage>({
+    kind: 'telemetry',
+    state: () => ({ watchers: new Map(), tap }),
+    stopped: () => {
+      tap.watchers = 0
+      tap.take()
+    },
+    handlers: {
+      'telemetry.watch': (state, { tenant, seesAll, events }, scope) => {
+        if (scope.from === undefined) return // nobody to tell
+        if (state.watchers.size === 0) scope.after('window', windowMs, { type: 'telemetry.flush' })
+        state.watchers.set(scope.from, filterOf(tenant, seesAll, events))
+        scope.watch(scope.from)
+        tap.watchers = state.watchers.size
+      },
+      'telemetry.unwatch': (state, _, scope) => unwatch(state, scope.from, scope),
+      'telemetry.event': (_, { event }) => tap.emit(event),
+      'telemetry.flush': (state, _, scope) => {
+        flush(state, scope)
+        scope.after('window', windowMs, { type: 'telemetry.flush' })
+      },
+      'actor.stopped': (state, { address }, scope) => unwatch(state, address, scope),
+    },
+  })
