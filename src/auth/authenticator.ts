@@ -1,0 +1,186 @@
+/**
+ * Who somebody is. Asks the providers one after the other, those of programs and plugins first, then tokens, then the users
+ * file; the first that knows the kind of credentials decides.
+ *
+ * Promises: nobody is let in by a provider that failed or did not answer; what was revoked stays out, also after a restart;
+ * where somebody can log in, a name alone does not make a client somebody.
+ */
+import { type Account, accountDefect, type Credentials, guestPrefix, isTenantName, userDefect } from '../../actors/account.ts'
+import { isTroupeError, TroupeError } from '../../actors/errors.ts'
+import {
+  type Revocation,
+  type RevocationRequest,
+  RevocationSet,
+  type RevocationsMessage,
+  revocationsAddress,
+  revocationsKind,
+} from '../../actors/revocations.ts'
+import type { Address } from '../../actors/system/address.ts'
+import type { ActorDefinition } from '../../actors/system/definition.ts'
+import type { World } from '../../actors/world.ts'
+import type { Config } from '../config.ts'
+import { jwtProvider } from './jwt.ts'
+import type { AuthProvider } from './provider.ts'
+import { Throttle } from './throttle.ts'
+import { usersProvider } from './users.ts'
+
+export interface AuthenticatorOptions {
+  readonly auth: Config['auth']
+  readonly world: Pick<World, 'clock' | 'log'>
+  /** Of programs and plugins. */
+  readonly providers?: readonly AuthProvider[]
+}
+
+/** The actor system, as far as it is needed here. */
+export interface Asked {
+  ask(address: Address, message: RevocationsMessage): Promise<unknown>
+}
+
+/** A provider that takes longer counts as failed. */
+const providerMs = 10_000
+
+export class Authenticator {
+  /** Clients must log in. */
+  readonly isRequired: boolean
+  /** Somebody can log in. */
+  readonly isConfigured: boolean
+  /** What the actor system needs for it. */
+  readonly actors: readonly ActorDefinition[] = [revocationsKind({ revoked: (revocation) => this.#note(revocation) })]
+  readonly #world: Pick<World, 'clock' | 'log'>
+  readonly #providers: readonly AuthProvider[]
+  readonly #throttle: Throttle
+  readonly #revocations = new RevocationSet()
+  readonly #anonymousPermissions: readonly string[]
+  #revoked = (): void => {}
+  #system: Asked | undefined
+
+  private constructor({ auth, world }: AuthenticatorOptions, providers: readonly AuthProvider[]) {
+    this.isRequired = !auth.anonymous
+    this.isConfigured = providers.length > 0
+    this.#world = world
+    this.#providers = providers
+    this.#throttle = new Throttle(world.clock, auth.attemptsPerMinute)
+    // Where names belong to somebody, a client that did not log in does not speak in them.
+    const permitted = this.isConfigured ? [...auth.anonymousPermissions, '!sender:*'] : auth.anonymousPermissions
+    this.#anonymousPermissions = this.isRequired ? [] : permitted
+  }
+
+  /** Reads keys and users. Errors: `config.invalid`. */
+  static async create(options: AuthenticatorOptions): Promise<Authenticator> {
+    const { auth, world, providers: own = [] } = options
+    const { users: file, permissions, jwks } = auth
+    if (/^http:/i.test(jwks)) world.log.warn({ jwks }, 'keys come without TLS: whoever is in between can log in as anybody')
+    const jwt = await jwtProvider(auth, world.clock)
+    let gone = (_user: string, _tenant: string): void => {}
+    const users = file === '' ? undefined : await usersProvider({ file, permissions, world, gone: (user, tenant) => gone(user, tenant) })
+    const providers = [...own, jwt, users].filter((provider) => provider !== undefined)
+    if (!auth.anonymous && providers.length === 0)
+      throw new TroupeError(
+        'config.invalid',
+        'auth.anonymous is false and nobody can log in; give auth.users, auth.jwtSecret, auth.jwtPublicKey or auth.jwks, or register a provider',
+      )
+    const authenticator = new Authenticator(options, providers)
+    gone = (user, tenant) => authenticator.#note({ user, tenant, before: world.clock.now() })
+    return authenticator
+  }
+
+  /** Before the first client comes: reads what was revoked. Errors: those of the actor. */
+  async load(system: Asked): Promise<void> {
+    const revocations = (await system.ask(revocationsAddress, { type: 'revocations.list' })) as Revocation[] // what the actor answers
+    for (const revocation of revocations) this.#revocations.add(revocation)
+    this.#system = system
+  }
+
+  /** `listener` is called when something was revoked, or a user is no more: look at every connection with `isRevoked`. */
+  onRevoked(listener: () => void): void {
+    this.#revoked = listener
+  }
+
+  /** Errors: `auth.failed`, `auth.expired`, `auth.revoked`, `auth.unavailable`, `rate.limited`. */
+  async authenticate(credentials: Credentials, remote: string): Promise<Account> {
+    const forgive = credentials.type === 'password' ? this.#throttle.attempt(remote) : () => {}
+    try {
+      const account = await this.#accountOf(credentials)
+      if (account.expiresAt !== undefined && account.expiresAt <= this.#world.clock.now()) throw new TroupeError('auth.expired')
+      if (this.isRevoked(account)) throw new TroupeError('auth.revoked')
+      forgive()
+      return account
+    } catch (error) {
+      if (!isTroupeError(error, 'auth.failed')) forgive()
+      throw error
+    }
+  }
+
+  /**
+   * The account of a client that did not log in. Where it could, its name begins with `guest:`; where it has to, it may do
+   * nothing. Errors: `auth.failed` for what is not a name.
+   */
+  anonymous(name: string): Account {
+    const isPlain = !this.isConfigured || name.startsWith(guestPrefix)
+    const user = (isPlain ? name : `${guestPrefix}${name}`).normalize('NFC')
+    const defect = userDefect(user)
+    if (defect !== undefined) throw new TroupeError('auth.failed', defect)
+    return { user, tenant: '', isAnonymous: true, permissions: this.#anonymousPermissions }
+  }
+
+  isRevoked(account: Account): boolean {
+    return this.#revocations.covers(account)
+  }
+
+  /** Resolves when it is on disk and connections have been looked at. Errors: `auth.too_many_revocations`, those of the store. */
+  async revoke(request: RevocationRequest): Promise<Revocation> {
+    if (this.#system === undefined) throw new TroupeError('system.closed')
+    return (await this.#system.ask(revocationsAddress, { type: 'revocations.revoke', ...request })) as Revocation // what the actor answers
+  }
+
+  close(): void {
+    for (const provider of this.#providers) provider.close?.()
+  }
+
+  #note(revocation: Revocation): void {
+    this.#revocations.expire(this.#world.clock.now())
+    this.#revocations.add(revocation)
+    this.#revoked()
+  }
+
+  async #accountOf(credentials: Credentials): Promise<Account> {
+    for (const provider of this.#providers) {
+      const account = await this.#askProvider(provider, credentials)
+      if (account !== undefined) return this.#checked(provider, account)
+    }
+    if (credentials.type === 'token') throw new TroupeError('auth.failed', 'tokens of this kind are not accepted here')
+    // Clients that say a name and a password to every server. Here nobody has an account, so it is only a name.
+    if (!this.isConfigured) return this.anonymous(credentials.username)
+    throw new TroupeError('auth.failed', 'nobody here checks passwords')
+  }
+
+  async #askProvider(provider: AuthProvider, credentials: Credentials): Promise<Account | undefined> {
+    const { clock, log } = this.#world
+    let cancel = (): void => {}
+    const late = new Promise<never>((_, reject) => {
+      cancel = clock.after(providerMs, () => reject(new Error(`no answer within ${providerMs} ms`)))
+    })
+    try {
+      return await Promise.race([provider.authenticate(credentials), late])
+    } catch (error) {
+      if (isTroupeError(error)) throw error
+      log.error({ provider: provider.name, error: error instanceof Error ? error.message : String(error) }, 'an auth provider failed')
+      throw new TroupeError('auth.unavailable')
+    } finally {
+      cancel()
+    }
+  }
+
+  /** A provider of a program may be JavaScript, and what it took from elsewhere anything. */
+  #checked(provider: AuthProvider, account: Account): Account {
+    const { user, tenant, permissions, isAnonymous } = account
+    const isComplete = typeof user === 'string' && typeof tenant === 'string' && typeof isAnonymous === 'boolean'
+    const isListed = Array.isArray(permissions) && permissions.every((one) => typeof one === 'string')
+    const isOwn = isComplete && (isAnonymous ? userDefect : accountDefect)(user) === undefined && isTenantName(tenant)
+    if (isOwn && isListed) return account
+    this.#world.log.error({ provider: provider.name }, 'an auth provider gave something that is not an account')
+    throw new TroupeError('auth.failed', 'the account has no proper name, tenant or permissions')
+  }
+}
+
+export const createAuthenticator = (options: AuthenticatorOptions): Promise<Authenticator> => Authenticator.create(options)
