@@ -2,18 +2,29 @@
  * From publications to WebSocket frames (RFC 6455 §5.2). A frame of a server is not masked, so one buffer serves all
  * sockets: a publication is encoded once for each door, and each socket gets it in one write.
  */
+import type { Output } from '../../actors/output.ts'
 import type { Part, Publication } from '../../actors/publication.ts'
 import type { Door } from './door.ts'
+import type { TextDoor } from './textDoor.ts'
 
+/** What a sink writes for an output of the actors. */
+export interface Framing<Output> {
+  /** For one write. */
+  whole(output: Output): readonly Uint8Array[]
+  /** Frame by frame, written as the network takes them; undefined for what is no long answer. */
+  answer(output: Output): (readonly Uint8Array[])[] | undefined
+}
+
+const finalText = 0x81
 const finalBinary = 0x82
 
-/** The header of an unmasked, unfragmented binary frame. */
-export const frameHeader = (length: number): Uint8Array => {
-  if (length < 126) return Uint8Array.of(finalBinary, length)
-  if (length < 65_536) return Uint8Array.of(finalBinary, 126, length >> 8, length & 255)
+/** The header of an unmasked, unfragmented frame. */
+export const frameHeader = (length: number, opcode = finalBinary): Uint8Array => {
+  if (length < 126) return Uint8Array.of(opcode, length)
+  if (length < 65_536) return Uint8Array.of(opcode, 126, length >> 8, length & 255)
   const header = new Uint8Array(10)
   const view = new DataView(header.buffer)
-  header[0] = finalBinary
+  header[0] = opcode
   header[1] = 127
   view.setBigUint64(2, BigInt(length))
   return header
@@ -31,7 +42,7 @@ const frameOf = (door: Door, part: Part): readonly Uint8Array[] => {
 }
 
 /** Encodes for one door, and keeps what it encoded for as long as the publication lives. */
-export class Framer {
+export class Framer implements Framing<Publication> {
   readonly #door: Door
   readonly #whole = new WeakMap<Publication, readonly Uint8Array[]>()
 
@@ -50,8 +61,33 @@ export class Framer {
     return frames
   }
 
-  /** One frame for each part, for an answer that is written as the network takes it. */
-  apart(publication: Publication): (readonly Uint8Array[])[] {
-    return publication.parts.map((part) => frameOf(this.#door, part))
+  answer(publication: Publication): (readonly Uint8Array[])[] | undefined {
+    return publication.isAnswer ? publication.parts.map((part) => frameOf(this.#door, part)) : undefined
+  }
+}
+
+/** Text frames of a door of the bus. */
+export class TextFramer implements Framing<Output> {
+  readonly #door: TextDoor
+  readonly #whole = new WeakMap<Output, readonly Uint8Array[]>()
+
+  constructor(door: TextDoor) {
+    this.#door = door
+  }
+
+  whole(output: Output): readonly Uint8Array[] {
+    const known = this.#whole.get(output)
+    if (known !== undefined) return known
+    const buffers = this.#door.encode(output).flatMap((text) => {
+      const bytes = Buffer.from(text)
+      return [frameHeader(bytes.length, finalText), bytes]
+    })
+    const frames = buffers.length === 0 ? [] : [Buffer.concat(buffers)]
+    this.#whole.set(output, frames)
+    return frames
+  }
+
+  answer(): undefined {
+    return undefined
   }
 }

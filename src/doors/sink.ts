@@ -4,11 +4,10 @@
  */
 import type { Socket } from 'node:net'
 import type { WebSocket } from 'ws'
-import type { Sink } from '../../actors/connection.ts'
 import type { ErrorCode } from '../../actors/errors.ts'
-import type { Publication } from '../../actors/publication.ts'
+import type { Sink } from '../../actors/socketLife.ts'
 import { closeOf, closeReason } from './closeCodes.ts'
-import type { Framer } from './frames.ts'
+import type { Framing } from './frames.ts'
 
 /** The next frame of an answer is written when less than this is queued. */
 const answerAhead = 256 * 1024
@@ -23,10 +22,10 @@ export interface Traffic {
   closed(code: number): void
 }
 
-export class WebSocketSink implements Sink {
+export class WebSocketSink<Output> implements Sink<Output> {
   readonly #ws: WebSocket
   readonly #socket: Socket
-  readonly #framer: Framer
+  readonly #framing: Framing<Output>
   readonly #traffic: Traffic
   readonly #drained: () => void
   /** Frames of answers that wait for the network; they share the memory of the document. */
@@ -43,10 +42,10 @@ export class WebSocketSink implements Sink {
   #isPaused = false
 
   /** `inboundAhead`: messages of the client that may be under way inside; then it waits. One read of the socket brings up to 64 KiB more. */
-  constructor(ws: WebSocket, socket: Socket, framer: Framer, traffic: Traffic, drained: () => void, inboundAhead: number) {
+  constructor(ws: WebSocket, socket: Socket, framing: Framing<Output>, traffic: Traffic, drained: () => void, inboundAhead: number) {
     this.#ws = ws
     this.#socket = socket
-    this.#framer = framer
+    this.#framing = framing
     this.#traffic = traffic
     this.#drained = drained
     this.#inboundAhead = inboundAhead
@@ -59,14 +58,16 @@ export class WebSocketSink implements Sink {
     })
   }
 
-  send(publication: Publication): void {
+  send(output: Output): void {
     if (this.#ws.readyState !== this.#ws.OPEN) return
-    if (!publication.isAnswer) return this.#publish(this.#framer.whole(publication))
-    this.#answers.push(...this.#framer.apart(publication))
+    const answer = this.#framing.answer(output)
+    if (answer === undefined) return this.#publish(this.#framing.whole(output))
+    this.#answers.push(...answer)
     this.#pump()
   }
 
   #publish(frames: readonly Uint8Array[]): void {
+    if (frames.length === 0) return
     const bytes = frames.reduce((sum, frame) => sum + frame.length, 0)
     if (this.#socket.writableLength === 0) this.#largeBytes = 0
     if (bytes >= largeBytes && this.#largeBytes === 0) this.#largeBytes = bytes
