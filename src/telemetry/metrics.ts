@@ -6,21 +6,39 @@ import type { DocumentObserver } from '../../actors/document.ts'
 import type { Journals } from '../../actors/journal.ts'
 import type { ActorSystem } from '../../actors/system/system.ts'
 import type { Traffic } from '../doors/sink.ts'
+import { type BusMetrics, busMetrics } from './busMetrics.ts'
 
 export interface Metrics {
   readonly registry: Registry
   readonly documents: DocumentObserver
+  readonly bus: BusMetrics
+  /** Open connections of each door. */
+  readonly connections: ReadonlyMap<string, number>
   readonly connectionOpened: (door: string) => void
   readonly connectionClosed: (door: string) => void
   readonly received: (bytes: number) => void
   readonly traffic: Traffic
 }
 
-export const createMetrics = (system: () => ActorSystem, journals: Journals): Metrics => {
+export const createMetrics = (
+  system: () => ActorSystem,
+  journals: Journals,
+  telemetry: { readonly watchers: number } = { watchers: 0 },
+): Metrics => {
   const registry = new Registry()
   const registers = [registry]
   collectDefaultMetrics({ register: registry })
-  const connections = new Gauge({ name: 'troupe_connections', help: 'Open connections.', labelNames: ['door'], registers })
+  const connections = new Map<string, number>()
+  new Gauge({
+    name: 'troupe_connections',
+    help: 'Open connections.',
+    labelNames: ['door'],
+    registers,
+    collect() {
+      for (const [door, count] of connections) this.set({ door }, count)
+    },
+  })
+  const change = (door: string, by: 1 | -1) => void connections.set(door, (connections.get(door) ?? 0) + by)
   const opened = new Counter({ name: 'troupe_connections_opened_total', help: 'Connections accepted.', labelNames: ['door'], registers })
   const closed = new Counter({
     name: 'troupe_connections_closed_total',
@@ -99,8 +117,15 @@ export const createMetrics = (system: () => ActorSystem, journals: Journals): Me
     registers,
   })
   const unsaved = new Gauge({ name: 'troupe_documents_unsaved', help: 'Documents whose last commit the disk refused.', registers })
+  const bus = busMetrics(registry, {
+    connections: () => [...connections.values()].reduce((total, count) => total + count, 0),
+    channels: () => system().counts().get('channel') ?? 0,
+    telemetryWatchers: () => telemetry.watchers,
+  })
   return {
     registry,
+    bus,
+    connections,
     documents: {
       stored(count, waitedMs) {
         updates.inc(count)
@@ -112,10 +137,10 @@ export const createMetrics = (system: () => ActorSystem, journals: Journals): Me
       refused: (code) => refused.inc({ code }),
     },
     connectionOpened(door) {
-      connections.inc({ door })
+      change(door, 1)
       opened.inc({ door })
     },
-    connectionClosed: (door) => connections.dec({ door }),
+    connectionClosed: (door) => change(door, -1),
     received(bytes) {
       traffic.receivedBytes += bytes
       traffic.receivedMessages++

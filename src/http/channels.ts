@@ -1,0 +1,228 @@
+/**
+ * Channels over HTTP, for programs without WebSocket. Reference: docs/reference/http.md.
+ *
+ *   POST   /v1/channels/{name}/messages     publish one message, or several       201, 200
+ *   GET    /v1/channels/{name}/messages     command `history`
+ *   GET    /v1/channels/{name}/members              `members`
+ *   GET    /v1/channels/{name}                      `channel_info`
+ *   PUT    /v1/channels/{name}                      `create_channel`              201
+ *   DELETE /v1/channels/{name}                      `delete_channel`              204
+ *   GET    /v1/channels                             `list_channels`
+ *   GET    /v1/rooms                                `list_rooms`
+ *   POST   /v1/rooms                                `create_room`                 201
+ *   GET    /v1/revocations, POST                    accounts and tokens that are no longer good
+ *
+ * All but the first are commands of the bus: the same parameters, permissions and answers. A publish is on disk when it is
+ * answered. Names are percent-encoded, their slashes, too.
+ */
+import type { IncomingMessage } from 'node:http'
+import type { FastifyInstance, FastifyPluginAsync, FastifyReply, FastifyRequest, HTTPMethods } from 'fastify'
+import type { Published } from '../../actors/channelMessages.ts'
+import { refusalOf } from '../../actors/clientAccess.ts'
+import type { PublishOptions } from '../../actors/command.ts'
+import { isTroupeError, TroupeError } from '../../actors/errors.ts'
+import type { Json, JsonObject } from '../../actors/output.ts'
+import { type Revocation, type RevocationsMessage, revocationsAddress } from '../../actors/revocations.ts'
+import type { Visitor } from '../auth/visitors.ts'
+import { excess, mostBytes } from '../bus/frameLimit.ts'
+import type { Config } from '../config.ts'
+import { corsHeaders, preflightHeaders } from './cors.ts'
+import { errorBody, sendError } from './errors.ts'
+import { batchBody, idempotencyKey, type MessageBody, messageBody, read, readObject, revocationBody } from './parameters.ts'
+import type { HttpSession, HttpSessions } from './session.ts'
+
+export interface ChannelRoutesOptions {
+  /** Errors: `auth.required`, `auth.failed`, `auth.expired`, `auth.revoked`, `system.closed`. */
+  readonly identify: (request: IncomingMessage) => Promise<Visitor>
+  readonly sessions: HttpSessions
+  /** The answer to a command, as the bus spells it. */
+  readonly spell: (command: string, data: Json) => unknown
+  readonly config: Pick<Config, 'bus' | 'origins'>
+}
+
+declare module 'fastify' {
+  interface FastifyRequest {
+    /** Of routes about channels; undefined until the visitor is known. */
+    session: HttpSession | undefined
+  }
+}
+
+interface NameParams {
+  readonly name?: string
+}
+
+/** A request that is a command: where its parameters come from. */
+interface CommandRoute {
+  readonly method: HTTPMethods
+  readonly url: string
+  readonly command: string
+  readonly status?: number
+}
+
+const channelUrl = '/v1/channels/:name'
+const commandRoutes: readonly CommandRoute[] = [
+  { method: 'GET', url: `${channelUrl}/messages`, command: 'history' },
+  { method: 'GET', url: `${channelUrl}/members`, command: 'members' },
+  { method: 'GET', url: channelUrl, command: 'channel_info' },
+  { method: 'PUT', url: channelUrl, command: 'create_channel', status: 201 },
+  { method: 'DELETE', url: channelUrl, command: 'delete_channel', status: 204 },
+  { method: 'GET', url: '/v1/channels', command: 'list_channels' },
+  { method: 'GET', url: '/v1/rooms', command: 'list_rooms' },
+  { method: 'POST', url: '/v1/rooms', command: 'create_room', status: 201 },
+]
+
+const iso = (at: number): string => new Date(at).toISOString()
+
+const publishedBody = ({ message, isRepeated }: Published) => ({
+  id: message.id,
+  channel: message.channel,
+  sequence: message.offset,
+  epoch: message.epoch,
+  timestamp: iso(message.time),
+  repeated: isRepeated,
+})
+
+const revocationOf = (revocation: Revocation) =>
+  'tokenId' in revocation
+    ? { token_id: revocation.tokenId, ...(revocation.until === undefined ? {} : { until: iso(revocation.until) }) }
+    : { user: revocation.user, tenant: revocation.tenant, before: iso(revocation.before) }
+
+/** Set before any handler of these routes runs. */
+const sessionOf = (request: FastifyRequest): HttpSession => request.session as HttpSession
+
+const nameOf = ({ params }: FastifyRequest): string => (params as NameParams).name as string // routes with a name only
+
+class ChannelRoutes {
+  readonly #options: ChannelRoutesOptions
+
+  constructor(options: ChannelRoutesOptions) {
+    this.#options = options
+  }
+
+  #body({ body }: FastifyRequest): JsonObject {
+    const { messageBytes, depth } = this.#options.config.bus
+    return readObject(body, { bytes: messageBytes, depth, bytesOption: 'bus.messageBytes' })
+  }
+
+  command({ command, status = 200 }: CommandRoute) {
+    return async (request: FastifyRequest, reply: FastifyReply): Promise<unknown> => {
+      const { name } = request.params as NameParams
+      const given = { ...(request.query as object), ...this.#body(request), ...(name === undefined ? {} : { channel: name }) }
+      const data = ((await sessionOf(request).run(command, given)) ?? null) as Json // what a command answers
+      reply.status(status)
+      return status === 204 ? undefined : this.#options.spell(command, data)
+    }
+  }
+
+  readonly publish = async (request: FastifyRequest, reply: FastifyReply): Promise<unknown> => {
+    const body = this.#body(request)
+    const key = idempotencyKey(request.headers['idempotency-key'])
+    if ('messages' in body) {
+      if (key !== undefined) throw new TroupeError('command.bad_parameters', 'Idempotency-Key: give each message an `id` instead')
+      return { results: await this.#publishAll(sessionOf(request), nameOf(request), read(batchBody, body).messages) }
+    }
+    const message = read(messageBody, body)
+    if (key !== undefined && message.id !== undefined && message.id !== key)
+      throw new TroupeError('command.bad_parameters', 'Idempotency-Key: `id` is another one')
+    const session = sessionOf(request)
+    const id = message.id ?? key
+    const prepared = await session.prepare(this.#message(nameOf(request), { ...message, id }))
+    const published = await session.send(prepared)
+    reply.status(201)
+    return publishedBody(published)
+  }
+
+  /** One after the other into the channel, then one wait for the disk. */
+  async #publishAll(session: HttpSession, channel: string, messages: readonly unknown[]): Promise<readonly unknown[]> {
+    const failed = (error: unknown) => {
+      if (!isTroupeError(error)) session.log.error({ error: String(error) }, 'a message could not be published')
+      const refusal = refusalOf(error)
+      session.refused(refusal)
+      return { error: errorBody(refusal) }
+    }
+    const results: Promise<unknown>[] = []
+    for (const message of messages) {
+      try {
+        const prepared = await session.prepare(this.#message(channel, read(messageBody, message)))
+        results.push(session.send(prepared).then(publishedBody, failed))
+      } catch (error) {
+        results.push(Promise.resolve(failed(error)))
+      }
+    }
+    return Promise.all(results)
+  }
+
+  #message(channel: string, { content, type, id, sender, metadata }: MessageBody): PublishOptions {
+    const message: PublishOptions = {
+      channel,
+      body: content,
+      kind: type,
+      ...(id === undefined ? {} : { id }),
+      ...(sender === undefined ? {} : { sender }),
+      ...(metadata === undefined ? {} : { metadata }),
+    }
+    const { messageBytes } = this.#options.config.bus
+    const bytes = excess(message, messageBytes)
+    if (bytes === undefined) return message
+    throw new TroupeError('message.too_large', `${bytes} bytes with its envelope; at most ${mostBytes(messageBytes)}`, {
+      rule: `bus.messageBytes ${messageBytes}`,
+    })
+  }
+
+  readonly revoke = async (request: FastifyRequest, reply: FastifyReply): Promise<unknown> => {
+    const { user, token_id: tokenId, tenant } = read(revocationBody, this.#body(request))
+    const message: RevocationsMessage =
+      tokenId === undefined
+        ? { type: 'revocations.revoke', user: user as string, tenant } // one of them is there
+        : { type: 'revocations.revoke', tokenId }
+    const revocation = await this.#asAdmin(request, message)
+    reply.status(201)
+    return revocationOf(revocation as Revocation)
+  }
+
+  readonly revocations = async (request: FastifyRequest): Promise<unknown> => {
+    const all = (await this.#asAdmin(request, { type: 'revocations.list' })) as readonly Revocation[]
+    return { revocations: all.map(revocationOf) }
+  }
+
+  async #asAdmin(request: FastifyRequest, message: RevocationsMessage): Promise<unknown> {
+    const session = sessionOf(request)
+    session.count('request.command')
+    const { isAllowed, rule } = session.may('admin', '', 'revoke')
+    if (!isAllowed) throw new TroupeError('access.denied', rule, { rule })
+    return session.ask(revocationsAddress, message)
+  }
+
+  readonly #identified = async (request: FastifyRequest, reply: FastifyReply): Promise<void> => {
+    reply.headers({ 'cache-control': 'no-store', ...corsHeaders(this.#options.config.origins, request.headers.origin) })
+    if (request.method === 'OPTIONS') return
+    request.session = this.#options.sessions.open(await this.#options.identify(request.raw))
+  }
+
+  register(app: FastifyInstance): void {
+    const { messageBytes } = this.#options.config.bus
+    app.decorateRequest('session', undefined)
+    app.addHook('onRequest', this.#identified)
+    app.setErrorHandler((error, request, reply) => {
+      const { world, client } = this.#options.sessions.options
+      const refusal = sendError(reply, error, world.log)
+      if (request.session === undefined) client.observe.refused(refusal.code)
+      else request.session.refused(refusal)
+    })
+    // Only JSON is taken: a page of another origin could send any other type without asking first (Fetch §2.2.2).
+    app.removeAllContentTypeParsers()
+    // Twice as much comes in as is taken, so that what is somewhat too large is refused in full words.
+    const body = { parseAs: 'string' as const, bodyLimit: 2 * messageBytes }
+    app.addContentTypeParser('application/json', body, (_request, text, done) => done(null, text))
+    for (const route of commandRoutes) app.route({ method: route.method, url: route.url, handler: this.command(route) })
+    app.post(`${channelUrl}/messages`, this.publish)
+    app.post('/v1/revocations', this.revoke)
+    app.get('/v1/revocations', this.revocations)
+    app.options('/v1/*', (_request, reply) => reply.status(204).headers(preflightHeaders).send())
+  }
+}
+
+export const channelRoutes =
+  (options: ChannelRoutesOptions): FastifyPluginAsync =>
+  async (app) =>
+    new ChannelRoutes(options).register(app)

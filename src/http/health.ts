@@ -1,0 +1,78 @@
+/**
+ * What the server says about itself: whether it lives, whether it may be given work, and how it stands.
+ *
+ * `/health` answers as long as the process does; its body is for probes that read one (`status` is `healthy`, `clients` and
+ * `topics` are numbers). `/ready` is what a load balancer asks. No names of clients or channels: anybody may ask.
+ */
+import type { ErrorCode } from '../../actors/errors.ts'
+import type { StorageStatus } from '../../actors/journal.ts'
+import type { Health } from '../../actors/system/system.ts'
+import type { EpochMs } from '../../actors/world.ts'
+import { name, version } from '../version.ts'
+
+export interface ServerState {
+  readonly storage: () => StorageStatus
+  readonly actors: () => Health
+  /** Actors in memory, by kind. */
+  readonly counts: () => ReadonlyMap<string, number>
+  readonly deadLettersByCode: () => ReadonlyMap<string, number>
+  /** Open connections, by door. */
+  readonly connections: ReadonlyMap<string, number>
+  readonly telemetryWatchers: () => number
+  readonly isClosing: () => boolean
+  readonly now: () => EpochMs
+  readonly startedAt: EpochMs
+}
+
+export interface Readiness {
+  readonly ready: boolean
+  /** One line for each reason against it. */
+  readonly reasons: readonly { readonly code: ErrorCode; readonly detail: string }[]
+}
+
+export const readiness = (state: ServerState): Readiness => {
+  const reasons: { code: ErrorCode; detail: string }[] = []
+  const storage = state.storage()
+  if (state.isClosing()) reasons.push({ code: 'system.closed', detail: 'the server is closing' })
+  if (storage.state === 'full') reasons.push({ code: 'storage.full', detail: 'writes are refused until the disk has space' })
+  if (storage.state === 'failed') reasons.push({ code: 'storage.failed', detail: storage.reason })
+  if (storage.state === 'closed') reasons.push({ code: 'storage.closed', detail: 'the store is closed' })
+  const { isHealthy, failed } = state.actors()
+  if (!isHealthy) reasons.push({ code: 'actor.stopped', detail: `${failed.length} actors failed too often and are stopped` })
+  return { ready: reasons.length === 0, reasons }
+}
+
+const total = (counts: ReadonlyMap<string, number>): number => [...counts.values()].reduce((sum, count) => sum + count, 0)
+
+const identity = ({ now, startedAt }: ServerState) => ({
+  service: name,
+  version,
+  pid: process.pid,
+  timestamp: new Date(now()).toISOString(),
+  uptime_ms: now() - startedAt,
+})
+
+export const health = (state: ServerState) => ({
+  status: 'healthy',
+  ...identity(state),
+  clients: total(state.connections),
+  topics: state.counts().get('channel') ?? 0,
+})
+
+export const status = (state: ServerState) => {
+  const storage = state.storage()
+  const counts = state.counts()
+  const deadLetters = state.deadLettersByCode()
+  const { rss, heapUsed, heapTotal, external } = process.memoryUsage()
+  return {
+    ...identity(state),
+    ...readiness(state),
+    storage: { state: storage.state, ...('since' in storage ? { since: new Date(storage.since).toISOString() } : {}) },
+    connections: { total: total(state.connections), by_door: Object.fromEntries(state.connections) },
+    channels: counts.get('channel') ?? 0,
+    actors: { total: total(counts), by_kind: Object.fromEntries(counts), stopped: state.actors().failed.length },
+    dead_letters: { total: total(deadLetters), by_code: Object.fromEntries(deadLetters) },
+    telemetry_watchers: state.telemetryWatchers(),
+    memory: { rss_bytes: rss, heap_used_bytes: heapUsed, heap_total_bytes: heapTotal, external_bytes: external },
+  }
+}

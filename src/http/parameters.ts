@@ -1,0 +1,70 @@
+/** What a request brings along, checked once: query, body, headers. Whatever does not fit is `command.bad_parameters`. */
+import { z } from 'zod'
+import { TroupeError } from '../../actors/errors.ts'
+import type { Json, JsonObject } from '../../actors/output.ts'
+import { isJsonObject, type JsonLimits, parseObject } from '../doors/json.ts'
+import { RefusedRequest } from './errors.ts'
+
+/** As the bus has it, too: ids and names that are stored. */
+const shortText = z.string().min(1).max(255)
+const json = z.custom<Json>((value) => value !== undefined, 'required')
+const object = z.custom<JsonObject>((value) => isJsonObject(value as Json | undefined), 'must be an object')
+
+export const messageBody = z.strictObject({
+  content: json,
+  type: z.enum(['message', 'event']).default('message'),
+  id: shortText.optional(),
+  sender: shortText.optional(),
+  metadata: object.optional(),
+})
+export type MessageBody = z.output<typeof messageBody>
+
+/** Each message is checked by itself, so that a bad one does not stop the others. */
+export const batchBody = z.strictObject({ messages: z.array(z.unknown()).min(1).max(1_000) })
+
+export const revocationBody = z
+  .strictObject({ user: shortText.optional(), token_id: shortText.optional(), tenant: z.string().max(64).default('') })
+  .refine(({ user, token_id }) => (user === undefined) !== (token_id === undefined), 'give either `user` or `token_id`')
+
+/** Most channels of one stream: each event carries a position in every one of them. */
+const streamChannels = 16
+const names = z.union([z.string(), z.array(z.string())]).transform((given) => (typeof given === 'string' ? [given] : given))
+/** Credentials stand in the query, too, so other fields are none of ours. */
+export const eventsQuery = z.object({
+  channel: names.default([]),
+  rewind: z.coerce.number().int().min(0).max(1_000).optional(),
+  presence: z.enum(['true', 'false']).default('true'),
+  /** For readers that cannot set a header. */
+  last_event_id: z.string().optional(),
+})
+
+/** The channels of a stream, each once. */
+export const streamNames = (given: readonly string[]): readonly string[] => {
+  const all = [...new Set(given.map((name) => name.normalize('NFC')))]
+  if (all.length === 0) throw new TroupeError('command.bad_parameters', 'channel: required')
+  if (all.length > streamChannels) throw new TroupeError('command.bad_parameters', `channel: at most ${streamChannels}`)
+  return all
+}
+
+/** Errors: `command.bad_parameters`, with the names of what is wrong. */
+export const read = <Schema extends z.ZodType>(schema: Schema, value: unknown): z.output<Schema> => {
+  const parsed = schema.safeParse(value)
+  if (parsed.success) return parsed.data
+  const wrong = parsed.error.issues.map(({ path, message }) => (path.length === 0 ? message : `${path.join('.')}: ${message}`))
+  throw new TroupeError('command.bad_parameters', wrong.join('; '))
+}
+
+/** A body of JSON; without one, an empty object. Errors: `message.too_large`, `message.malformed`. */
+export const readObject = (text: unknown, limits: JsonLimits): JsonObject => {
+  if (typeof text !== 'string' || text === '') return {}
+  const parsed = parseObject(text, limits)
+  if (parsed.refusal !== undefined) throw new RefusedRequest(parsed.refusal)
+  return parsed.object
+}
+
+/** `Idempotency-Key`; quoted, too, as structured fields are (RFC 9651 §3.3.3). */
+export const idempotencyKey = (header: string | string[] | undefined): string | undefined => {
+  if (header === undefined) return undefined
+  const text = String(header).trim()
+  return read(shortText, /^"(.*)"$/.exec(text)?.[1] ?? text)
+}
