@@ -10,6 +10,8 @@ await build({
   ...common,
   platform: 'node',
   packages: 'external',
+  // What the program and the library share is there once: an error that a plugin throws is of the class that the program knows.
+  splitting: true,
   entryPoints: {
     main: 'src/main.ts',
     index: 'src/index.ts',
@@ -25,7 +27,9 @@ await build({
   platform: 'node',
   packages: 'external',
   tsconfigRaw: '{}', // not the path that lets the type checker find the sources
-  entryPoints: ['examples/hello-actor.ts', 'examples/order.ts'],
+  entryPoints: ['hello-actor', 'order', 'analytics', 'game-score', 'hooks', 'storage-backend', 'own-server'].map(
+    (name) => `examples/${name}.ts`,
+  ),
   outdir: 'dist/programs',
 })
 

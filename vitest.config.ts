@@ -1,6 +1,8 @@
+import { fileURLToPath } from 'node:url'
 import { defineConfig } from 'vitest/config'
 
 const project = (name: string, include: string[], options: object = {}) => ({
+  resolve: { alias: { troupe: fileURLToPath(new URL('./src/index.ts', import.meta.url)) } }, // examples import the library by its name
   test: { name, include, testTimeout: 30_000, hookTimeout: 60_000, ...options },
 })
 
@@ -9,7 +11,7 @@ export default defineConfig({
     reporters: ['default', './test/support/summaryReporter.ts'],
     globalSetup: ['./test/support/setup.ts'],
     projects: [
-      project('unit', ['test/{crdt,actors,storage,contract,doors,config,sim,house}/**/*.test.ts']),
+      project('unit', ['test/{crdt,actors,storage,contract,doors,config,sim,extend,house}/**/*.test.ts']),
       project('integration', ['test/integration/**/*.test.ts'], { testTimeout: 60_000 }),
       project('compat', ['test/compat/**/*.test.ts'], { testTimeout: 90_000 }),
       project('crash', ['test/crash/**/*.test.ts'], { testTimeout: 180_000 }),

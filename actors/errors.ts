@@ -194,6 +194,16 @@ const table = {
     retry: false,
     advice: 'Ask whoever runs the server.',
   },
+  'auth.unavailable': {
+    text: 'whoever checks credentials cannot be reached',
+    retry: true,
+    advice: 'Try again; see the log of the server for the reason.',
+  },
+  'auth.too_many_revocations': {
+    text: 'as many revocations are kept as may be',
+    retry: false,
+    advice: 'Revoke users instead of single tokens, or change the key that tokens are signed with.',
+  },
   'access.denied': {
     text: 'the account may not do this',
     retry: false,
@@ -279,6 +289,26 @@ const table = {
     retry: true,
     advice: 'Try again; see the log of the server for the reason.',
   },
+  'http.not_found': {
+    text: 'there is nothing at this path',
+    retry: false,
+    advice: 'Correct the path or the method; docs/reference/http.md lists them.',
+  },
+  'http.bad_request': {
+    text: 'the request is not right',
+    retry: false,
+    advice: 'Correct what the detail names.',
+  },
+  'http.unsupported_type': {
+    text: 'the body is of a type that is not understood',
+    retry: false,
+    advice: 'Send JSON, and say so: `content-type: application/json`.',
+  },
+  'http.failed': {
+    text: 'the request failed',
+    retry: true,
+    advice: 'See the log of the server.',
+  },
   'config.invalid': {
     text: 'the configuration is not valid',
     retry: false,
@@ -295,6 +325,8 @@ export const errorTable: Readonly<Record<ErrorCode, ErrorRow>> = table
 export class TroupeError extends Error {
   readonly code: ErrorCode
   readonly retry: boolean
+  /** What the caller of the constructor said beyond the text of the table. */
+  readonly detail: string
   /** The permission, limit or hook that decided, where there is one. */
   readonly rule: string | undefined
   readonly retryAfterMs: number | undefined
@@ -304,6 +336,7 @@ export class TroupeError extends Error {
     this.name = 'TroupeError'
     this.code = code
     this.retry = table[code].retry
+    this.detail = detail ?? ''
     this.rule = options?.rule
     this.retryAfterMs = options?.retryAfterMs
   }

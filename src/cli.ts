@@ -26,6 +26,7 @@ Commands
   config           print every option, its value and where it came from
   backup DIR       copy the database into an empty directory, also while the server runs
   restore DIR      put a backup into the data directory; --force moves a database that is there aside
+  user             add, change, remove and list users with passwords; troupe user tells how
 
 Options
   --host ADDRESS           listen on this address (127.0.0.1)

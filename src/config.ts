@@ -8,6 +8,7 @@ import { existsSync, readFileSync } from 'node:fs'
 import { resolve } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { z } from 'zod'
+import { isPermission } from '../actors/account.ts'
 import { TroupeError } from '../actors/errors.ts'
 
 const MiB = 1024 * 1024
@@ -98,14 +99,14 @@ export const schema = z.strictObject({
         .describe('What clients may do that did not log in.'),
       users: z.string().default('').describe('File of users with passwords (`troupe user`). Empty: none.'),
       jwtSecret: z.string().default('').describe('Secret of tokens signed with HS256, at least 32 bytes. Empty: none are accepted.'),
-      jwtPublicKey: z.string().default('').describe('File with the public key (SPKI, PEM) of tokens signed with RS256 or ES256.'),
+      jwtPublicKey: z.string().default('').describe('File with the public key (SPKI, PEM) of tokens signed with RS256, ES256 or EdDSA.'),
       jwks: z.string().default('').describe('URL or file of a JSON Web Key Set (RFC 7517).'),
       issuer: z.string().default('').describe('`iss` that tokens must have. Empty: any.'),
       audience: z.string().default('').describe('`aud` that tokens must have. Empty: any.'),
       clockSkewMs: milliseconds(30_000, 'Difference of clocks that `exp`, `nbf` and `iat` of tokens allow for.', 0),
       userClaim: z.string().default('sub').describe('Claim with the name of the user; `user_id` is looked at, too.'),
       tenantClaim: z.string().default('tenant').describe('Claim with the tenant; `tenant_id` is looked at, too.'),
-      attemptsPerMinute: count(10, 'Failed logins of one address each minute; past it all are refused for a while.'),
+      attemptsPerMinute: count(10, 'Wrong passwords from one address each minute; past it all logins with one are refused for a while.'),
     })
     .prefault({}),
   bus: z
@@ -132,6 +133,7 @@ export const schema = z.strictObject({
         .max(15)
         .default(8)
         .describe('Messages of its own that a client hears from channels that it did not join.'),
+      hookTimeoutMs: milliseconds(5_000, 'A hook of a plugin that takes longer has refused.'),
       channelsPerClient: count(128, 'Most channels that a client is in.'),
       allowedCommands: z.array(z.string()).default([]).describe('Commands that clients may run. Empty: all.'),
       requestsPerMinute: count(0, 'Requests of one connection in any minute. 0: no limit.', 0),
@@ -271,6 +273,12 @@ const crossChecks = (config: Config): string[] => {
     )
   if (limits.messageBytes > config.storage.maxEntryBytes)
     wrong.push(`limits.messageBytes ${limits.messageBytes} must not be above storage.maxEntryBytes ${config.storage.maxEntryBytes}`)
+  for (const list of ['permissions', 'anonymousPermissions'] as const)
+    for (const text of config.auth[list].filter((text) => !isPermission(text)))
+      wrong.push(`auth.${list}: ${JSON.stringify(text)} is not a permission; docs/accounts.md has the language`)
+  // RFC 7518 §3.2: a key of the size of the hash. A shorter one is found by trying, with one token at hand.
+  const secretBytes = Buffer.byteLength(config.auth.jwtSecret)
+  if (secretBytes > 0 && secretBytes < 32) wrong.push(`auth.jwtSecret has ${secretBytes} bytes and needs at least 32`)
   return wrong
 }
 

@@ -10,11 +10,17 @@ import type { ActorInfo, Health } from '../actors/system/system.ts'
 import type { Stopped } from '../actors/system/watch.ts'
 import type { World } from '../actors/world.ts'
 import { type ConfigInput, completeConfig } from './config.ts'
+import type { PluginSource } from './extend/plugins.ts'
 import { type ListenerInfo, TroupeServer } from './server.ts'
 import { openLog } from './telemetry/log.ts'
 
+export type { Account, Authenticate, Credentials, Decision, Resource } from '../actors/account.ts'
+export type { Page, Range } from '../actors/channelMessages.ts'
+export type { Command, PublishOptions, Schema, Session } from '../actors/command.ts'
 export { type ErrorCode, errorTable, isTroupeError, TroupeError } from '../actors/errors.ts'
+export type { HookClient, Hooks } from '../actors/hooks.ts'
 export type * from '../actors/journal.ts'
+export type { ChannelMessage, Json, JsonObject } from '../actors/output.ts'
 export type { Address } from '../actors/system/address.ts'
 export type { DeadLetter } from '../actors/system/deadLetters.ts'
 export {
@@ -33,12 +39,20 @@ export { type AskOptions, currentScope, reply, type Scope, type TimerOptions, te
 export type { ActorInfo, Health } from '../actors/system/system.ts'
 export type { Stopped, StopReason } from '../actors/system/watch.ts'
 export type * from '../actors/world.ts'
+export type { AuthProvider } from './auth/provider.ts'
 export type { Config, ConfigInput } from './config.ts'
+export { defineCommand } from './extend/commands.ts'
+export { defineMessageType, type MessageType } from './extend/messageTypes.ts'
+export { definePlugin, type Plugin, type PluginContext, type PluginSource } from './extend/plugins.ts'
 export type { ListenerInfo } from './server.ts'
-export { registerJournals } from './storage/registry.ts'
+export * as journalRules from './storage/admission.ts'
+export { type JournalsOpener, type OpenJournals, registerJournals } from './storage/registry.ts'
+export { StatusBoard } from './storage/statusBoard.ts'
 export { name, version } from './version.ts'
 
-export interface TroupeOptions extends ConfigInput {
+export interface TroupeOptions extends Omit<ConfigInput, 'plugins'> {
+  /** Commands, hooks, message types, actors, logins and backends of your own: plugins, functions that make one, paths of modules. */
+  readonly plugins?: readonly PluginSource[]
   /** Kinds of your own. */
   readonly actors?: readonly ActorDefinition[]
   /** False: no port is opened, only actors and journals. Default true. */
@@ -97,12 +111,13 @@ export interface Troupe {
  * await troupe.close()
  */
 export const createTroupe = async (options: TroupeOptions = {}): Promise<Troupe> => {
-  const { actors = [], isListening = true, journals, world, ...given } = options
+  const { actors = [], plugins = [], isListening = true, journals, world, ...given } = options
   const config = completeConfig(given)
   const server = await TroupeServer.start({
     config,
     log: openLog(config.log),
     actors,
+    plugins,
     isListening,
     ...(journals === undefined ? {} : { journals }),
     ...(world === undefined ? {} : { world }),

@@ -3,6 +3,7 @@ import { existsSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { isTroupeError, TroupeError } from '../actors/errors.ts'
+import { userCommand } from './auth/userCommand.ts'
 import { help, parseCommandLine } from './cli.ts'
 import { type Effective, options, readConfig } from './config.ts'
 import { requestBackup, serveControl } from './control.ts'
@@ -86,7 +87,15 @@ const serve = async ({ config }: Effective, log: Logger): Promise<void> => {
   for (const listener of server.listeners) log.info({ ...listener, pid: process.pid }, 'listening')
 }
 
+/** `troupe user …` has flags of its own. */
+const changeUsers = async (args: readonly string[]): Promise<number> => {
+  const configured = async () => (await readConfig({ environment: process.env })).config.auth.users
+  await userCommand(args, configured, { input: process.stdin, output: process.stdout, prompts: process.stderr })
+  return exitCodes.ok
+}
+
 const run = async (): Promise<number | undefined> => {
+  if (process.argv[2] === 'user') return changeUsers(process.argv.slice(3))
   const commandLine = parseCommandLine(process.argv.slice(2))
   if (commandLine.isHelp) process.stdout.write(help)
   if (commandLine.isVersion) process.stdout.write(`${version}\n`)

@@ -1,29 +1,44 @@
 /**
- * The server: plugs journals, actor system, doors and HTTP together, and takes them apart again in order.
+ * The server: plugs journals, actor system, accounts, doors and HTTP together, and takes them apart again in order.
  */
 import { createServer, type IncomingMessage, type Server } from 'node:http'
 import type { AddressInfo, Socket } from 'node:net'
-import type { FastifyInstance } from 'fastify'
-import { type WebSocket, WebSocketServer } from 'ws'
-import { type ConnectionInput, type ConnectionLimits, type ConnectionMessage, connectionKind } from '../actors/connection.ts'
+import type { FastifyInstance, FastifyPluginAsync } from 'fastify'
+import type { Roster } from '../actors/account.ts'
+import { channelKind } from '../actors/channel.ts'
+import { type ClientOptions, clientKind } from '../actors/client.ts'
+import type { ConnectionLimits } from '../actors/connection.ts'
+import { connectionKind } from '../actors/connection.ts'
+import { directoryKind } from '../actors/directory.ts'
 import { documentKind } from '../actors/document.ts'
-import { type ErrorCode, isTroupeError, TroupeError } from '../actors/errors.ts'
+import { isTroupeError, TroupeError } from '../actors/errors.ts'
 import type { Journals } from '../actors/journal.ts'
+import { SlidingWindows } from '../actors/rate.ts'
+import type { SocketMessage } from '../actors/socketLife.ts'
 import type { ActorDefinition } from '../actors/system/definition.ts'
 import { ActorSystem } from '../actors/system/system.ts'
-import type { Log, World } from '../actors/world.ts'
+import { deadLetterEvent, TelemetryBuffer, telemetryKind } from '../actors/telemetry.ts'
+import { userKind } from '../actors/user.ts'
+import type { EpochMs, Log, World } from '../actors/world.ts'
 import { awarenessLimits } from '../crdt/awareness.ts'
 import { awarenessPolicy } from '../crdt/awarenessState.ts'
 import { updateLimits } from '../crdt/update.ts'
+import { type Authenticator, createAuthenticator } from './auth/authenticator.ts'
+import { builtinCommands } from './bus/commands.ts'
 import type { Config, Profile } from './config.ts'
 import { WorkerCompactor } from './documents/compactor.ts'
-import { closeOf, closeReason } from './doors/closeCodes.ts'
-import type { Door } from './doors/door.ts'
-import { Framer } from './doors/frames.ts'
-import { WebSocketSink } from './doors/sink.ts'
-import { yjsDoor } from './doors/yjs.ts'
+import { arqonbusDoor } from './doors/arqonbus.ts'
+import { busDoor, spelledData } from './doors/bus.ts'
+import { chatDoor } from './doors/chat.ts'
+import { pubsubDoor } from './doors/pubsub.ts'
+import { EventEncoder } from './doors/sse.ts'
+import { Edge, type EdgeOptions } from './edge.ts'
+import { combinePlugins, type Extensions } from './extend/extensions.ts'
+import { loadPlugins, type PluginSource } from './extend/plugins.ts'
+import { channelRoutes } from './http/channels.ts'
+import { type EventRoutesOptions, eventRoutes } from './http/events.ts'
 import { createHttp } from './http/routes.ts'
-import { route } from './routes.ts'
+import { HttpSessions } from './http/session.ts'
 import { openJournals } from './storage/registry.ts'
 import { createMetrics, type Metrics } from './telemetry/metrics.ts'
 import { systemWorld } from './world.ts'
@@ -32,8 +47,7 @@ import { systemWorld } from './world.ts'
 const httpTimeouts = { headersTimeout: 10_000, requestTimeout: 15_000, keepAliveTimeout: 5_000, connectionsCheckingInterval: 2_000 }
 const maxHeaderBytes = 8 * 1024
 const lockRetryMs = 200
-/** After a close frame, the client has this long to answer it. */
-const closeGraceMs = 2_000
+const minuteMs = 60_000
 /** Sockets beyond those of clients: pages, probes, and clients that are about to be told that they are too many. */
 const spareSockets = 1_000
 
@@ -42,6 +56,8 @@ export interface ServerOptions {
   readonly log: Log
   /** Kinds of your own. */
   readonly actors?: readonly ActorDefinition[]
+  /** Beside those of the configuration. */
+  readonly plugins?: readonly PluginSource[]
   /** Instead of opening the configured backend. The server closes them. */
   readonly journals?: Journals
   readonly world?: World
@@ -55,32 +71,73 @@ export interface ListenerInfo {
   readonly profile: Profile
 }
 
+/** What is there before the actors. */
+interface Ground {
+  readonly world: World
+  readonly journals: Journals
+  readonly extensions: Extensions
+  readonly authenticator: Authenticator
+  readonly startedAt: EpochMs
+}
+
 export class TroupeServer {
   readonly system: ActorSystem
   readonly journals: Journals
   readonly listeners: ListenerInfo[] = []
-  readonly #config: Config
+  readonly config: Config
   readonly #log: Log
-  readonly #world: World
+  readonly #ground: Ground
+  readonly #tap = new TelemetryBuffer()
+  readonly #roster: Roster = new Map()
   readonly #metrics: Metrics
-  readonly #compactor: WorkerCompactor
-  readonly #framer = new Framer(yjsDoor)
-  readonly #sockets: WebSocketServer
+  readonly #compactor = new WorkerCompactor()
+  readonly #clients: ClientOptions
+  readonly #doors: EdgeOptions['doors']
+  readonly #edge: Edge
   readonly #servers: Server[] = []
-  readonly #connections = new Set<string>()
   #http: FastifyInstance | undefined
   #closing: Promise<void> | undefined
 
-  private constructor({ config, log, actors = [] }: ServerOptions, world: World, journals: Journals) {
-    this.#config = config
+  private constructor({ config, log, actors = [] }: ServerOptions, ground: Ground) {
+    const { world, journals, extensions, authenticator } = ground
+    this.config = config
     this.#log = log
-    this.#world = world
+    this.#ground = ground
     this.journals = journals
-    this.#metrics = createMetrics(() => this.system, journals)
-    this.#compactor = new WorkerCompactor()
-    const { limits, documents } = config
-    const document = documentKind({
+    this.#metrics = createMetrics(() => this.system, journals, this.#tap)
+    this.#clients = this.#clientOptions()
+    const { askTimeoutMs, sliceMs, maxActive, deadLetters } = config.system
+    this.system = new ActorSystem({
+      world,
       journals,
+      askTimeoutMs,
+      sliceMs,
+      maxActive,
+      deadLetterLimit: deadLetters,
+      onDeadLetter: (letter) => this.#tap.emit(deadLetterEvent(letter)),
+      actors: [...this.#documentKinds(), ...this.#busKinds(), ...extensions.actors, ...actors],
+    })
+    this.#doors = {
+      bus: busDoor(config.bus),
+      chat: chatDoor(config.bus),
+      pubsub: pubsubDoor(config.bus),
+      arqonbus: arqonbusDoor(config.bus),
+    }
+    this.#edge = new Edge({
+      config,
+      system: this.system,
+      world,
+      metrics: this.#metrics,
+      authenticator,
+      doors: this.#doors,
+      isClosing: () => this.#closing !== undefined,
+    })
+  }
+
+  #documentKinds(): ActorDefinition[] {
+    const { limits, documents } = this.config
+    const document = documentKind({
+      journals: this.journals,
       compactor: this.#compactor,
       observe: this.#metrics.documents,
       windowMs: documents.windowMs,
@@ -98,35 +155,64 @@ export class TroupeServer {
       },
       updateLimits: { ...updateLimits, structs: documents.structs, depth: documents.depth },
     })
-    const connection = connectionKind(limits satisfies ConnectionLimits)
-    const { askTimeoutMs, sliceMs, maxActive, deadLetters } = config.system
-    this.system = new ActorSystem({
-      world,
-      journals,
-      askTimeoutMs,
-      sliceMs,
-      maxActive,
-      deadLetterLimit: deadLetters,
-      actors: [document, connection, ...actors],
-    })
-    this.#sockets = new WebSocketServer({
-      noServer: true,
-      perMessageDeflate: false,
-      maxPayload: limits.messageBytes,
-      maxFragments: 4_096,
-      ...{ closeTimeout: closeGraceMs }, // missing in the types
-    })
+    return [document, connectionKind(limits satisfies ConnectionLimits, this.#roster)]
+  }
+
+  #busKinds(): ActorDefinition[] {
+    const channel = channelKind({ ...this.config.bus, journals: this.journals, observe: this.#metrics.bus.channels })
+    const telemetry = telemetryKind({ tap: this.#tap })
+    return [channel, directoryKind(), userKind(), clientKind(this.#clients), telemetry, ...this.#ground.authenticator.actors]
+  }
+
+  #clientOptions(): ClientOptions {
+    const { limits, bus } = this.config
+    const { extensions, authenticator } = this.#ground
+    const { commands, hooks } = extensions
+    return {
+      limits,
+      commands,
+      hooks,
+      allowedCommands: bus.allowedCommands,
+      authenticate: (credentials, remote) => authenticator.authenticate(credentials, remote),
+      isLoginRequired: authenticator.isRequired,
+      mayRename: !authenticator.isConfigured,
+      channelsPerClient: bus.channelsPerClient,
+      echoBudget: bus.echoBudget,
+      silentMs: bus.silentMs,
+      roomTtlMs: bus.roomTtlMs,
+      requestsPerMinute: bus.requestsPerMinute,
+      userRequests: bus.userRequestsPerMinute > 0 ? new SlidingWindows(bus.userRequestsPerMinute, minuteMs) : undefined,
+      roster: this.#roster,
+      tap: this.#tap,
+      observe: this.#metrics.bus.clients,
+    }
   }
 
   /** Opens the store, then the ports. Errors: those of the store, `config.invalid`, and those of `listen`. */
   static async start(options: ServerOptions): Promise<TroupeServer> {
-    const { config, log, isListening = true } = options
+    const { config, log, isListening = true, plugins: sources = [] } = options
     const world = options.world ?? systemWorld(log)
-    if (isListening) checkExposure(config)
-    const journals = options.journals ?? (await openStore(config, world))
-    const server = new TroupeServer(options, world, journals)
+    const startedAt = world.clock.now()
+    const plugins = await loadPlugins([...config.plugins, ...sources], process.cwd(), { config, log })
+    const extensions: Extensions = combinePlugins(plugins, {
+      clock: world.clock,
+      log,
+      timeoutMs: config.bus.hookTimeoutMs,
+      builtins: builtinCommands({
+        startedAt,
+        messageBytes: config.bus.messageBytes,
+        checksPasswords: config.auth.users !== '',
+        all: () => extensions.commands.values(),
+      }),
+    })
+    const authenticator = await createAuthenticator({ auth: config.auth, world, providers: extensions.providers })
+    if (isListening) checkExposure(config, authenticator)
+    const journals = options.journals ?? (await openStore(config, world, extensions))
+    const server = new TroupeServer(options, { world, journals, extensions, authenticator, startedAt })
     try {
       await server.system.start()
+      await authenticator.load(server.system)
+      authenticator.onRevoked(() => server.#expel())
       if (isListening) await server.#listen()
       return server
     } catch (error) {
@@ -137,21 +223,45 @@ export class TroupeServer {
 
   async #listen(): Promise<void> {
     const { config } = this
+    const { world, startedAt } = this.#ground
     this.#http = await createHttp({
       storage: () => this.journals.status(),
       actors: () => this.system.health(),
+      counts: () => this.system.counts(),
+      deadLettersByCode: () => this.system.deadLettersByCode(),
+      connections: this.#metrics.connections,
+      telemetryWatchers: () => this.#tap.watchers,
       isClosing: () => this.#closing !== undefined,
+      now: () => world.clock.now(),
+      startedAt,
       metrics: this.#metrics,
+      log: this.#log,
       examples: config.examples,
+      plugins: this.#channelRoutes(),
     })
     for (const { port, profile } of [{ port: config.port, profile: 'main' as const }, ...config.listen])
       await this.#open(this.#http, port, profile)
   }
 
+  #channelRoutes(): FastifyPluginAsync[] {
+    const { config } = this
+    const { world } = this.#ground
+    const { random, log } = world
+    const identify = (request: IncomingMessage) => this.#edge.visitor(request)
+    const sessions = new HttpSessions({ system: this.system, world, client: this.#clients })
+    const encoder = new EventEncoder(this.#doors.bus.encode)
+    const { traffic } = this.#metrics
+    const connect: EventRoutesOptions['connect'] = (response, inputOf) => this.#edge.connectStream(response, inputOf)
+    return [
+      channelRoutes({ identify, sessions, spell: spelledData, config }),
+      eventRoutes({ identify, connect, encoder, traffic, random, log, config }),
+    ]
+  }
+
   async #open(http: FastifyInstance, port: number, profile: Profile): Promise<void> {
     const server = createServer({ ...httpTimeouts, maxHeaderSize: maxHeaderBytes }, (request, response) => http.routing(request, response))
     server.maxConnections = this.config.limits.connections + spareSockets
-    server.on('upgrade', (request, socket, head) => this.#upgrade(profile, request, socket as Socket, head)) // a server without TLS or tunnels has no others
+    server.on('upgrade', (request, socket, head) => this.#edge.upgrade(profile, request, socket as Socket, head)) // a server without TLS or tunnels has no others
     server.on('clientError', (_error, socket) => {
       if (socket.writable) socket.end('HTTP/1.1 400 Bad Request\r\nconnection: close\r\n\r\n')
       else socket.destroy()
@@ -168,61 +278,13 @@ export class TroupeServer {
     this.listeners.push({ host: this.config.host, port: bound, profile })
   }
 
-  get config(): Config {
-    return this.#config
-  }
+  // ── accounts ───────────────────────────────────────────────────────────────────────────────────────────────────
 
-  // ── one client ─────────────────────────────────────────────────────────────────────────────────────────────────
-
-  #upgrade(profile: Profile, request: IncomingMessage, socket: Socket, head: Buffer): void {
-    socket.on('error', () => socket.destroy())
-    const found = route(profile, request.url ?? '/')
-    if (found.kind === 'none') {
-      socket.end(`HTTP/1.1 ${found.status}\r\nconnection: close\r\ncontent-length: 0\r\n\r\n`)
-      return
-    }
-    // A browser does not see the status of a refused upgrade and tries for ever; it does see a close code.
-    const refusal = found.kind === 'refused' ? found : this.#refusal(request)
-    this.#sockets.handleUpgrade(request, socket, head, (ws) => {
-      ws.on('error', () => {}) // ws closes by itself; without a listener the error would end the process
-      if (refusal !== undefined) ws.close(closeOf(refusal.code).code, closeReason(refusal.code, refusal.detail))
-      else if (found.kind === 'document') this.#connect(ws, socket, yjsDoor, `document/${found.name}`)
-    })
-  }
-
-  #refusal({ headers }: IncomingMessage): { readonly code: ErrorCode; readonly detail: string } | undefined {
-    const { origins, limits } = this.#config
-    if (this.#closing !== undefined) return { code: 'system.closed', detail: '' }
-    if (origins.length > 0 && !origins.includes(headers.origin ?? ''))
-      return { code: 'connection.origin', detail: headers.origin ?? 'none' }
-    if (this.#connections.size >= limits.connections) return { code: 'connection.too_many', detail: '' }
-    return undefined
-  }
-
-  #connect(ws: WebSocket, socket: Socket, door: Door, document: string): void {
-    const address = `connection/${this.#world.random.id()}`
-    const { system } = this
-    const metrics = this.#metrics
-    const tell = (message: ConnectionMessage) => system.tell(address, message)
-    const drained = () => tell({ type: 'connection.drained' })
-    const sink = new WebSocketSink(ws, socket, this.#framer, metrics.traffic, drained, this.#config.limits.inboundMessages)
-    this.#connections.add(address)
-    metrics.connectionOpened(door.name)
-    const input: ConnectionInput = { sink, document }
-    system.begin(address, input)
-    ws.on('message', (data: Buffer, isBinary: boolean) => {
-      metrics.received(data.length)
-      sink.arrived()
-      const decoded = isBinary ? door.decode(data) : { ok: false as const, detail: 'kind: a text message' }
-      if (decoded.ok) tell({ type: 'connection.receive', message: decoded.message })
-      else tell({ type: 'connection.garbage', detail: decoded.detail })
-    })
-    ws.on('pong', () => tell({ type: 'connection.pong' }))
-    ws.on('close', () => {
-      this.#connections.delete(address)
-      metrics.connectionClosed(door.name)
-      tell({ type: 'connection.gone' })
-    })
+  /** Closes the connections of accounts that are no longer good (`auth.revoked`). */
+  #expel(): void {
+    const { authenticator } = this.#ground
+    const goodbye: SocketMessage = { type: 'connection.close', code: 'auth.revoked', detail: '' }
+    for (const [address, account] of this.#roster) if (authenticator.isRevoked(account)) this.system.tell(address, goodbye)
   }
 
   // ── closing ────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -234,29 +296,31 @@ export class TroupeServer {
   }
 
   async #close(): Promise<void> {
-    this.#log.info({ connections: this.#connections.size }, 'closing')
+    const { connections } = this.#edge
+    this.#log.info({ connections: connections.size }, 'closing')
     const closed = this.#servers.map((server) => new Promise<void>((resolve) => server.close(() => resolve())))
     for (const server of this.#servers) server.closeIdleConnections()
     await this.system.quiesce()
-    const goodbye: ConnectionMessage = { type: 'connection.close', code: 'system.closed', detail: '' }
-    for (const address of this.#connections) this.system.tell(address, goodbye)
+    const goodbye: SocketMessage = { type: 'connection.close', code: 'system.closed', detail: '' }
+    for (const address of connections) this.system.tell(address, goodbye)
     await this.system.close()
     for (const server of this.#servers) server.closeAllConnections()
-    for (const client of this.#sockets.clients) client.terminate()
+    this.#edge.terminate()
     await this.#http?.close()
     await Promise.all(closed)
     await this.#compactor.close()
+    this.#ground.authenticator.close()
     await this.journals.close()
   }
 }
 
 /** Waits for a process that is about to give up the directory, such as the one that this one follows. */
-const openStore = async ({ data, storage }: Config, { clock, random, log }: World): Promise<Journals> => {
+const openStore = async ({ data, storage }: Config, { clock, random, log }: World, extensions: Extensions): Promise<Journals> => {
   const { backend, lockWaitMs, ...limits } = storage
   const end = clock.now() + lockWaitMs
   for (;;) {
     try {
-      return await openJournals(backend, { directory: data, clock, random, log, ...limits })
+      return await openJournals(backend, { directory: data, clock, random, log, ...limits }, extensions.storage)
     } catch (error) {
       if (!isTroupeError(error, 'storage.locked') || clock.now() >= end) throw error
       await new Promise<void>((resolve) => clock.after(lockRetryMs, resolve))
@@ -279,10 +343,10 @@ const listenError = (error: NodeJS.ErrnoException, host: string, port: number): 
 
 const loopback = /^(localhost|127(\.\d+){3}|::1)$/
 
-const checkExposure = ({ host, allowPublicAnonymous }: Config): void => {
-  if (allowPublicAnonymous || loopback.test(host)) return
+const checkExposure = ({ host, allowPublicAnonymous }: Config, { isRequired }: Authenticator): void => {
+  if (isRequired || allowPublicAnonymous || loopback.test(host)) return
   throw new TroupeError(
     'config.invalid',
-    `host ${host} can be reached by others, and nobody has to log in; listen on 127.0.0.1 behind a proxy that checks who comes, or say allowPublicAnonymous`,
+    `host ${host} can be reached by others, and nobody has to log in; say auth.anonymous=false and how accounts are checked, listen on 127.0.0.1, or say allowPublicAnonymous`,
   )
 }

@@ -36,6 +36,8 @@ export interface SystemOptions {
   readonly maxActive?: number
   /** Dead letters that are kept. Default 1 000. */
   readonly deadLetterLimit?: number
+  /** Is told of each dead letter. Must not throw. */
+  readonly onDeadLetter?: (letter: DeadLetter) => void
 }
 
 export interface ActorInfo {
@@ -80,6 +82,7 @@ export class ActorSystem implements House {
   readonly #cells = new Map<Address, Cell>()
   readonly #asks: Asks
   readonly #deadLetters: DeadLetters
+  readonly #onDeadLetter: ((letter: DeadLetter) => void) | undefined
   readonly #watches = new Watches()
   readonly #idle = new Map<Kind, Idle>()
   readonly #askTimeoutMs: number
@@ -106,6 +109,7 @@ export class ActorSystem implements House {
     this.incarnations = new Incarnations(world.clock, (address) => this.#cells.get(address))
     this.#asks = new Asks(world.clock)
     this.#deadLetters = new DeadLetters(options.deadLetterLimit ?? 1_000)
+    this.#onDeadLetter = options.onDeadLetter
     this.#askTimeoutMs = options.askTimeoutMs ?? 5_000
     this.#closeWithinMs = options.closeWithinMs ?? 10_000
     this.#maxActive = options.maxActive ?? 100_000
@@ -311,7 +315,9 @@ export class ActorSystem implements House {
   // ── what cells need ────────────────────────────────────────────────────────────────────────────────────────────
 
   deadLetter(address: Address, message: Message, from: Address | undefined, error: TroupeError): void {
-    this.#deadLetters.add({ at: this.world.clock.now(), address, from, message, code: error.code, detail: error.message })
+    const at = this.world.clock.now()
+    const letter = this.#deadLetters.add({ at, address, from, message, code: error.code, detail: error.message })
+    this.#onDeadLetter?.(letter)
   }
 
   readonly working = (change: 1 | -1): void => {

@@ -27,9 +27,19 @@ export const registerJournals = (name: string, open: JournalsOpener): void => {
   openers.set(name, open)
 }
 
-/** Errors: `config.invalid` when nobody registered the name; those of the backend. */
-export const openJournals = async (name: string, options: OpenJournals): Promise<Journals> => {
-  const open = openers.get(name)
-  if (open === undefined) throw new TroupeError('config.invalid', `no journal backend ${name}; there are ${[...openers.keys()].join(', ')}`)
+/**
+ * `more`: backends of this server alone, those of its plugins.
+ * Errors: `config.invalid` when nobody registered the name, or it is taken; those of the backend.
+ */
+export const openJournals = async (
+  name: string,
+  options: OpenJournals,
+  more: ReadonlyMap<string, JournalsOpener> = new Map(),
+): Promise<Journals> => {
+  const taken = [...more.keys()].find((known) => openers.has(known))
+  if (taken !== undefined) throw new TroupeError('config.invalid', `a journal backend named ${taken} is already registered`)
+  const open = more.get(name) ?? openers.get(name)
+  const names = [...openers.keys(), ...more.keys()].join(', ')
+  if (open === undefined) throw new TroupeError('config.invalid', `no journal backend ${name}; there are ${names}`)
   return open(options)
 }

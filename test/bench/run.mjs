@@ -1,9 +1,10 @@
 #!/usr/bin/env node
 /**
- * npm run bench -- [fanout] [trace] [idle] [actors] [join] [--quick] [--repeat N] [--only PRODUCT,…] [--dist DIRECTORY] [--cpu-prof]
+ * npm run bench -- [SECTION …] [--quick] [--repeat N] [--only PRODUCT,…] [--dist DIRECTORY] [--cpu-prof]
  *
- * Measures Troupe beside what else serves Yjs documents, each server in a process of its own, in turn, on the same machine, in the
- * same run. What each section shows stands at its head below and, with a measured run, in docs/bench.md.
+ * Measures Troupe beside what else serves Yjs documents (fanout, trace, idle, actors, join) and beside Socket.IO (channels,
+ * idle-bus), each server in a process of its own, in turn, on the same machine, in the same run. What each section shows stands at
+ * its head below and, with a measured run, in docs/bench.md.
  *
  * Server cost is the CPU time that the kernel counts for the server process (all threads, user and system). It says how many
  * users a core carries, and depends less than time on what else the machine does; the load clients are not in it. Results go
@@ -22,7 +23,7 @@ import { diskBytes, flushMs, products, runLoad, startServer } from './lib/proces
 const here = (path) => fileURLToPath(new URL(path, import.meta.url))
 const root = here('../../')
 const results = here('./results/')
-const sections = ['fanout', 'trace', 'idle', 'actors', 'join']
+const sections = ['fanout', 'trace', 'idle', 'actors', 'join', 'channels', 'idle-bus']
 const { values: flags, positionals } = parseArgs({
   allowPositionals: true,
   options: {
@@ -77,6 +78,7 @@ const versions = () => ({
   '@hocuspocus/server': versionOf('@hocuspocus/server'),
   '@hocuspocus/extension-sqlite': versionOf('@hocuspocus/extension-sqlite'),
   'libsql (as better-sqlite3)': versionOf('better-sqlite3'),
+  'socket.io': versionOf('socket.io'),
   ws: versionOf('ws'),
   yjs: versionOf('yjs'),
   xstate: versionOf('xstate', join(root, 'node_modules')),
@@ -90,7 +92,7 @@ const say = (text) => console.error(`bench: ${text}`)
 /** Runs `use` with a server that has a fresh data directory (`isStoring`) or none, and takes both away afterwards. */
 const withServer = async (name, isStoring, use) => {
   const directory = mkdtempSync(join(tmpdir(), 'troupe-bench-'))
-  const nodeArgs = flags['cpu-prof'] && name === 'troupe' ? ['--cpu-prof', `--cpu-prof-dir=${results}`] : []
+  const nodeArgs = flags['cpu-prof'] && name.startsWith('troupe') ? ['--cpu-prof', `--cpu-prof-dir=${results}`] : []
   const start = () => startServer(name, { directory: isStoring ? directory : undefined, nodeArgs })
   let server = await start()
   const context = {
@@ -293,16 +295,16 @@ const trace = async () => {
 
 // ── idle ───────────────────────────────────────────────────────────────────────────────────────────────────────────
 
-/** Shows what a connection weighs that is synchronised and says nothing, and how fast connections are taken (a reconnect after a deploy). */
-const idle = async () => {
+/** Shows what a connection weighs that says nothing, and how fast connections are taken (a reconnect after a deploy). */
+const idleOf = async (section, names, what, limitKib) => {
   const runs = []
   const connections = isQuick ? 1_000 : 5_000
   for (let turn = 0; turn < repeat; turn++) {
-    for (const name of ['relay', 'yWebsocket', 'hocuspocus', 'troupe'].filter(isWanted)) {
-      say(`idle ${name} ${turn + 1}`)
-      const run = await attempt(`idle ${name}`, () =>
-        withServer(name, name === 'troupe', async ({ server }) => {
-          const task = { warmUp: 1_000, connections, documents: 100, atOnce: 100, settleMs: isQuick ? 2_000 : 5_000 }
+    for (const name of names.filter(isWanted)) {
+      say(`${section} ${name} ${turn + 1}`)
+      const run = await attempt(`${section} ${name}`, () =>
+        withServer(name, name.startsWith('troupe'), async ({ server }) => {
+          const task = { warmUp: 1_000, connections, rooms: 100, atOnce: 100, settleMs: isQuick ? 2_000 : 5_000 }
           const result = await runLoad('idle.mjs', { port: server.port, pid: server.pid, wire: server.wire, ...task })
           return { name, ...result, complaints: server.complaints() }
         }),
@@ -312,7 +314,7 @@ const idle = async () => {
   }
   const rows = []
   const lines = []
-  for (const name of ['relay', 'yWebsocket', 'hocuspocus', 'troupe']) {
+  for (const name of names) {
     const of = runs.filter((run) => run.name === name)
     if (of.length === 0) continue
     const run = middle(of, ({ kibEach }) => kibEach)
@@ -325,14 +327,19 @@ const idle = async () => {
       round(run.idleCpuMicrosPerConnectionSecond, 1),
     ])
     for (const one of of) {
-      if (one.closed > 0) note(`idle ${name}: ${one.closed} connections were closed`)
-      for (const text of one.complaints) note(`idle ${name}: ${text}`)
+      if (one.closed > 0) note(`${section} ${name}: ${one.closed} connections were closed`)
+      for (const text of one.complaints) note(`${section} ${name}: ${text}`)
     }
-    if (name === 'troupe') lines.push(budget('idle connection', run.kibEach, 15, 'KiB'))
+    if (name.startsWith('troupe')) lines.push(budget(`${section}, connection`, run.kibEach, limitKib, 'KiB'))
   }
   const heads = ['server', 'KiB a connection', 'runs', 'connects/s', 'CPU-µs a connect', 'CPU-µs a second when idle']
-  return { title: `idle (${grouped(connections)} connections, 100 documents)`, markdown: table(heads, rows), lines, runs }
+  return { title: `${section} (${grouped(connections)} connections, 100 ${what})`, markdown: table(heads, rows), lines, runs }
 }
+
+/** A connection that has synchronised a document. */
+const idle = () => idleOf('idle', ['relay', 'yWebsocket', 'hocuspocus', 'troupe'], 'documents', 15)
+/** A connection that has joined a channel; of Troupe, with presence. */
+const idleBus = () => idleOf('idle-bus', ['textRelay', 'socketIo', 'troupeBus'], 'channels', 15)
 
 // ── actors ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -418,6 +425,98 @@ const joinAtOnce = async () => {
   }
 }
 
+// ── channels ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+/**
+ * Shows what it costs a server to hand one message of a channel to one more subscriber, and how long that takes: 1 000 subscribers,
+ * 100 messages of 100 characters a second. Troupe commits every message to disk first; the others store nothing.
+ *
+ * Then the same while 2.6 MB a second are written to one more subscriber in a channel of its own, who reads it, or does not read at
+ * all: what a frozen client costs the others is the difference between these two.
+ */
+const channels = async () => {
+  const rate = 100
+  const subscribers = 1_000
+  const names = ['textRelay', 'socketIo', 'troupeBus'].filter(isWanted)
+  const variants = [undefined, 'reads', 'frozen']
+  const runs = []
+  for (let turn = 0; turn < repeat; turn++) {
+    for (const aside of variants) {
+      for (const name of names) {
+        const what = `channels ${name}${aside === undefined ? '' : `, one more ${aside}`}`
+        say(`${what} ${turn + 1} of ${repeat}`)
+        const run = await attempt(what, () =>
+          withServer(name, name === 'troupeBus', async ({ server }) => {
+            const task = { rate, subscribers, seconds: isQuick ? 4 : 10, warmUpSeconds: isQuick ? 2 : 4, asidePerSecond: 40, aside }
+            const result = await runLoad('channels.mjs', { port: server.port, pid: server.pid, wire: server.wire, ...task })
+            return { name, ...result, complaints: server.complaints() }
+          }),
+        )
+        if (run !== undefined) runs.push(run)
+      }
+    }
+  }
+  const asideOf = { undefined: '', reads: 'reads', frozen: 'frozen' }
+  const rows = []
+  const middles = new Map()
+  for (const aside of variants) {
+    for (const name of names) {
+      const of = runs.filter((run) => run.name === name && run.aside === aside)
+      if (of.length === 0) continue
+      const run = middle(of, ({ cpuMicrosPerDelivery }) => cpuMicrosPerDelivery)
+      middles.set(`${name} ${aside}`, run)
+      const spread = of.map(({ cpuMicrosPerDelivery }) => cpuMicrosPerDelivery)
+      rows.push([
+        products[name].label,
+        asideOf[aside],
+        round(run.cpuMicrosPerDelivery, 2),
+        of.length > 1 ? `${round(Math.min(...spread), 2)}–${round(Math.max(...spread), 2)}` : '',
+        milliseconds(run.p50),
+        milliseconds(run.p99),
+        milliseconds(run.most),
+        mebibytes(run.rssKib * 1024),
+        `+${mebibytes(run.grewKib * 1024)}`,
+        `${round(run.serverCpuShare * 100, 0)} %`,
+        `${round(run.loadCpuShare * 100, 0)} %`,
+        aside === 'frozen' ? (run.isCutOff ? 'disconnected' : 'kept') : '',
+      ])
+      const section = `channels ${name} ${asideOf[aside]}`.trim()
+      for (const text of new Set(of.flatMap((one) => [...one.noteworthy, ...one.complaints]))) note(`${section}: ${text}`)
+    }
+  }
+  const lines = []
+  const [ours, theirs] = [middles.get('troupeBus undefined'), middles.get('socketIo undefined')]
+  if (ours !== undefined && theirs !== undefined)
+    lines.push(
+      budget(
+        'channels, CPU for each delivery (limit: Socket.IO in this run)',
+        ours.cpuMicrosPerDelivery,
+        theirs.cpuMicrosPerDelivery,
+        'µs',
+      ),
+    )
+  if (ours !== undefined) lines.push(budget('channels, deliveries missing', ours.missing, 0, 'messages'))
+  const [reads, frozen] = [middles.get('troupeBus reads'), middles.get('troupeBus frozen')]
+  if (reads !== undefined && frozen !== undefined)
+    lines.push(budget('channels, p99 beside a frozen subscriber (limit: beside one that reads, and 5 ms)', frozen.p99, reads.p99 + 5, 'ms'))
+  const heads = [
+    'server',
+    'one more',
+    'CPU-µs a delivery',
+    'range',
+    'p50',
+    'p99',
+    'most',
+    'RSS MiB',
+    'peak above MiB',
+    'server CPU',
+    'load CPU',
+    'frozen one',
+  ]
+  const title = `channels (${grouped(subscribers)} subscribers, ${rate} messages/s)`
+  return { title, markdown: table(heads, rows), lines, runs }
+}
+
 // ── report ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 prepare()
@@ -432,7 +531,7 @@ const machine = {
   repeat,
   versions: versions(),
 }
-const programs = { fanout, trace, idle, actors, join: joinAtOnce }
+const programs = { fanout, trace, idle, actors, join: joinAtOnce, channels, 'idle-bus': idleBus }
 const done = []
 for (const name of sections.filter((section) => wanted.includes(section))) {
   const section = await attempt(name, programs[name])

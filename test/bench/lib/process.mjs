@@ -52,6 +52,17 @@ const here = (path) => fileURLToPath(new URL(`../${path}`, import.meta.url))
  * The servers under test. `directory`: where it keeps its data; undefined: in memory, if it can.
  * `wire`: what its clients speak.
  */
+/** Troupe, with the listener of a profile being the one that is measured. */
+const troupe = (profile) => (directory) => ({
+  args: [
+    here('results/troupe/dist/main.js'),
+    '--no-supervisor',
+    ...['--port', '0', '--listen', `0:${profile}`, '--log-level', 'info'],
+    ...(directory === undefined ? ['--set', 'storage.backend=memory'] : ['--data', directory]),
+    ...(process.env.BENCH_TROUPE_FLAGS ?? '').split(' ').filter(Boolean),
+  ],
+})
+
 export const products = {
   relay: { label: 'bare `ws` relay', wire: 'relay', stores: 'nothing', command: () => ({ args: [here('servers/relay.mjs')] }) },
   yWebsocket: {
@@ -72,21 +83,10 @@ export const products = {
       env: directory === undefined ? {} : { BENCH_SQLITE: join(directory, 'documents.sqlite') },
     }),
   },
-  troupe: {
-    label: 'Troupe',
-    wire: 'yjs',
-    stores: 'LMDB',
-    profile: 'yjs',
-    command: (directory) => ({
-      args: [
-        here('results/troupe/dist/main.js'),
-        '--no-supervisor',
-        ...['--port', '0', '--listen', '0:yjs', '--log-level', 'info'],
-        ...(directory === undefined ? ['--set', 'storage.backend=memory'] : ['--data', directory]),
-        ...(process.env.BENCH_TROUPE_FLAGS ?? '').split(' ').filter(Boolean),
-      ],
-    }),
-  },
+  troupe: { label: 'Troupe', wire: 'yjs', stores: 'LMDB', profile: 'yjs', command: troupe('yjs') },
+  textRelay: { label: 'bare `ws` relay', wire: 'plain', stores: 'nothing', command: () => ({ args: [here('servers/relay.mjs')] }) },
+  socketIo: { label: 'Socket.IO', wire: 'socketIo', stores: 'nothing', command: () => ({ args: [here('servers/socketIo.mjs')] }) },
+  troupeBus: { label: 'Troupe', wire: 'bus', stores: 'LMDB', profile: 'bus', command: troupe('bus') },
 }
 
 const running = new Set()

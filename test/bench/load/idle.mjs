@@ -1,19 +1,22 @@
 /**
- * Load of `idle`: opens connections that synchronise and then say nothing, and weighs the server before and after.
+ * Load of `idle` and `idle-bus`: opens connections that synchronise a document or join a channel and then say nothing, and weighs
+ * the server before and after.
  *
  * The weight begins after the first connections, so that the code that they compile and the heap that they grow is not counted.
  */
 import { Client, sleep } from '../lib/client.mjs'
 import { cpuMicros, memoryKib } from '../lib/process.mjs'
+import { TextClient, textWires } from '../lib/textClient.mjs'
 
-const { port, pid, wire, warmUp, connections, documents, atOnce, settleMs } = JSON.parse(process.argv[2])
+const { port, pid, wire, warmUp, connections, rooms, atOnce, settleMs } = JSON.parse(process.argv[2])
 const clients = []
+const openOne = (room) => (wire in textWires ? new TextClient({ port, wire, channel: room }) : new Client({ port, wire, document: room }))
 
 const open = async (count) => {
   const end = clients.length + count
   const worker = async () => {
     while (clients.length < end) {
-      const client = new Client({ port, wire, document: `room-${clients.length % documents}` })
+      const client = openOne(`room-${clients.length % rooms}`)
       clients.push(client)
       await client.synced
     }

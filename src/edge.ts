@@ -1,0 +1,244 @@
+/**
+ * The edge: from the upgrade of an HTTP request to the actor of the connection. Finds the door, who comes, and whether there
+ * is room; then the actor has the socket.
+ */
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import type { Socket } from 'node:net'
+import { type WebSocket, WebSocketServer } from 'ws'
+import { type Account, decide, scopedId } from '../actors/account.ts'
+import type { ClientInput, ClientMessage } from '../actors/client.ts'
+import { refusalOf } from '../actors/clientAccess.ts'
+import type { ConnectionInput, ConnectionMessage } from '../actors/connection.ts'
+import { type ErrorCode, TroupeError } from '../actors/errors.ts'
+import type { Refusal } from '../actors/output.ts'
+import type { ActorSystem } from '../actors/system/system.ts'
+import type { World } from '../actors/world.ts'
+import type { Authenticator } from './auth/authenticator.ts'
+import { answeredProtocol } from './auth/credentials.ts'
+import { identify, type Visitor } from './auth/visitors.ts'
+import type { Config, Profile } from './config.ts'
+import { closeOf, closeReason } from './doors/closeCodes.ts'
+import { Framer, TextFramer } from './doors/frames.ts'
+import { WebSocketSink } from './doors/sink.ts'
+import type { Denial, TextDoor } from './doors/textDoor.ts'
+import { yjsDoor } from './doors/yjs.ts'
+import { type BusProfile, type Route, route } from './routes.ts'
+import type { Metrics } from './telemetry/metrics.ts'
+
+/** After a close frame, the client has this long to answer it. */
+const closeGraceMs = 2_000
+
+export interface EdgeOptions {
+  readonly config: Config
+  readonly system: ActorSystem
+  readonly world: World
+  readonly metrics: Metrics
+  readonly authenticator: Authenticator
+  readonly doors: Readonly<Record<BusProfile, TextDoor>>
+  readonly isClosing: () => boolean
+}
+
+interface Arrival {
+  readonly request: IncomingMessage
+  readonly socket: Socket
+  readonly head: Buffer
+}
+
+type Wanted = Extract<Route, { kind: 'document' | 'bus' | 'refused' }>
+
+const binary: Refusal = { code: 'message.malformed', message: `${new TroupeError('message.malformed').message}: a binary frame` }
+
+export class Edge {
+  readonly #options: EdgeOptions
+  readonly #documentSockets: WebSocketServer
+  readonly #busSockets: ReadonlyMap<string, WebSocketServer>
+  readonly #framer = new Framer(yjsDoor)
+  readonly #framers: ReadonlyMap<string, TextFramer>
+  readonly #connections = new Set<string>()
+  /** Sockets whose account is being looked up. */
+  #arriving = 0
+
+  constructor(options: EdgeOptions) {
+    this.#options = options
+    const { config, doors } = options
+    this.#documentSockets = sockets(config.limits.messageBytes)
+    const { messageBytes, smallMessageBytes } = config.bus
+    // Twice as much comes in as is taken, so that what is somewhat too large is refused with a message and not with a cut.
+    this.#busSockets = new Map([
+      ['bus', sockets(2 * messageBytes)],
+      ['arqonbus', sockets(2 * messageBytes)],
+      ['chat', sockets(2 * smallMessageBytes)],
+      ['pubsub', sockets(2 * smallMessageBytes)],
+    ])
+    this.#framers = new Map(Object.entries(doors).map(([name, door]) => [name, new TextFramer(door)]))
+  }
+
+  /** Addresses of the actors of those that are connected. */
+  get connections(): ReadonlySet<string> {
+    return this.#connections
+  }
+
+  upgrade(profile: Profile, request: IncomingMessage, socket: Socket, head: Buffer): void {
+    socket.on('error', () => socket.destroy())
+    const wanted = route(profile, request.url ?? '/')
+    if (wanted.kind === 'none') return refuseUpgrade(socket, { status: wanted.status, headers: {}, body: '' })
+    const arrival = { request, socket, head }
+    const refusal = this.#refusal(request)
+    if (refusal !== undefined) return this.#turnAway(wanted, arrival, refusal)
+    this.#arriving++
+    const { authenticator, world, doors } = this.#options
+    const mayLogInLater = wanted.kind === 'bus' && doors[wanted.door].manners.canLogIn === true
+    identify(authenticator, world.random, request, { mayLogInLater })
+      .then(
+        (visitor) => this.#admit(wanted, arrival, visitor),
+        (error) => this.#turnAway(wanted, arrival, refusalOf(error)),
+      )
+      .finally(() => this.#arriving--)
+  }
+
+  #refusal({ headers }: IncomingMessage): Refusal | undefined {
+    const { config, isClosing } = this.#options
+    const { origins, limits } = config
+    if (isClosing()) return refused('system.closed')
+    if (origins.length > 0 && !origins.includes(headers.origin ?? '')) return refused('connection.origin', headers.origin ?? 'none')
+    if (this.#connections.size + this.#arriving >= limits.connections) return refused('connection.too_many')
+    return undefined
+  }
+
+  #admit(wanted: Wanted, arrival: Arrival, visitor: Visitor): void {
+    if (wanted.kind === 'refused') return this.#turnAway(wanted, arrival, refused(wanted.code, wanted.detail))
+    if (this.#options.isClosing()) return this.#turnAway(wanted, arrival, refused('system.closed'))
+    if (wanted.kind === 'bus')
+      return this.#open(wanted, arrival, (ws) => this.#connectClient(ws, arrival, this.#options.doors[wanted.door], visitor))
+    const { account } = visitor
+    const { isAllowed, rule } = decide(account, 'document', wanted.name, 'read')
+    if (!isAllowed) return this.#turnAway(wanted, arrival, refused('access.denied', rule))
+    this.#open(wanted, arrival, (ws) => this.#connectEditor(ws, arrival, wanted.name, account))
+  }
+
+  /** A browser does not see the status of a refused upgrade and tries for ever; it does see a close code. */
+  #turnAway(wanted: Wanted, arrival: Arrival, refusal: Refusal): void {
+    const { code, message } = refusal
+    const denial: Denial = (wanted.kind === 'bus' ? this.#options.doors[wanted.door].deny?.(refusal) : undefined) ?? {
+      close: closeOf(code).code,
+      reason: closeReason(code, message.replace(/^[^:]*: ?/, '')),
+    }
+    if ('status' in denial) return refuseUpgrade(arrival.socket, denial)
+    this.#open(wanted, arrival, (ws) => ws.close(denial.close, denial.reason))
+  }
+
+  #open(wanted: Wanted, { request, socket, head }: Arrival, opened: (ws: WebSocket) => void): void {
+    const server = wanted.kind === 'bus' ? this.#busSockets.get(wanted.door) : this.#documentSockets
+    if (socket.destroyed) return
+    server?.handleUpgrade(request, socket, head, (ws) => {
+      ws.on('error', () => {}) // ws closes by itself; without a listener the error would end the process
+      opened(ws)
+    })
+  }
+
+  #connectEditor(ws: WebSocket, { socket }: Arrival, name: string, account: Account): void {
+    const { system, metrics, config } = this.#options
+    const address = this.#arrived('connection', ws, yjsDoor.name)
+    const tell = (message: ConnectionMessage) => system.tell(address, message)
+    const drained = () => tell({ type: 'connection.drained' })
+    const sink = new WebSocketSink(ws, socket, this.#framer, metrics.traffic, drained, config.limits.inboundMessages)
+    const document = `document/${scopedId(account.tenant, name)}`
+    const canWrite = decide(account, 'document', name, 'write').isAllowed
+    system.begin(address, { sink, document, account, canWrite } satisfies ConnectionInput)
+    ws.on('message', (data: Buffer, isBinary: boolean) => {
+      metrics.received(data.length)
+      sink.arrived()
+      const decoded = isBinary ? yjsDoor.decode(data) : { ok: false as const, detail: 'kind: a text message' }
+      if (decoded.ok) tell({ type: 'connection.receive', message: decoded.message })
+      else tell({ type: 'connection.garbage', detail: decoded.detail })
+    })
+  }
+
+  #connectClient(ws: WebSocket, { socket }: Arrival, door: TextDoor, { account, hasLoggedIn, remote }: Visitor): void {
+    const { system, metrics, config } = this.#options
+    const { manners } = door
+    const address = this.#arrived('client', ws, manners.door)
+    const tell = (message: ClientMessage) => system.tell(address, message)
+    const framer = this.#framers.get(manners.door) as TextFramer // one for each door
+    const sink = new WebSocketSink(ws, socket, framer, metrics.traffic, () => {}, config.limits.inboundMessages)
+    const named = hasLoggedIn ? account : { ...account, user: manners.nameOf(address.slice('client/'.length)) }
+    const input: ClientInput = { sink, manners, account: named, hasLoggedIn, remote }
+    system.begin(address, input)
+    ws.on('message', (data: Buffer, isBinary: boolean) => {
+      metrics.received(data.length)
+      sink.arrived()
+      const requests = isBinary ? [{ type: 'request.bad' as const, ref: undefined, refusal: binary }] : door.decode(data.toString())
+      tell({ type: 'client.receive', requests })
+    })
+  }
+
+  // ── over HTTP ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+  /** Who a request comes from. Errors: those of the authenticator, `auth.required`, `system.closed`. */
+  async visitor(request: IncomingMessage): Promise<Visitor> {
+    const { authenticator, world, isClosing } = this.#options
+    if (isClosing()) throw new TroupeError('system.closed')
+    const visitor = await identify(authenticator, world.random, request)
+    // One name for all who have none: a message that is sent again is known by its id and the name, and comes in another request.
+    return visitor.hasLoggedIn ? visitor : { ...visitor, account: authenticator.anonymous('anonymous') }
+  }
+
+  /** A client whose socket is the response to a request. Errors: `system.closed`, `connection.too_many`. */
+  connectStream(response: ServerResponse, inputOf: (tell: (message: ClientMessage) => void) => ClientInput): void {
+    const { system, metrics, world, config, isClosing } = this.#options
+    if (isClosing()) throw new TroupeError('system.closed')
+    if (this.#connections.size + this.#arriving >= config.limits.connections) throw new TroupeError('connection.too_many')
+    if (response.destroyed) return // it did not wait
+    const id = world.random.id()
+    const address = `client/${id}`
+    const tell = (message: ClientMessage) => void system.tell(address, message)
+    const input = inputOf(tell)
+    const { door, nameOf } = input.manners
+    const account = input.hasLoggedIn ? input.account : { ...input.account, user: nameOf(id) }
+    this.#connections.add(address)
+    metrics.connectionOpened(door)
+    response.on('close', () => {
+      this.#connections.delete(address)
+      metrics.connectionClosed(door)
+      tell({ type: 'connection.gone' })
+    })
+    system.begin(address, { ...input, account })
+  }
+
+  /** Makes the address of a new connection and ends its actor with the socket. */
+  #arrived(kind: 'connection' | 'client', ws: WebSocket, door: string): string {
+    const { system, metrics, world } = this.#options
+    const address = `${kind}/${world.random.id()}`
+    this.#connections.add(address)
+    metrics.connectionOpened(door)
+    ws.on('pong', () => system.tell(address, { type: 'connection.pong' }))
+    ws.on('close', () => {
+      this.#connections.delete(address)
+      metrics.connectionClosed(door)
+      system.tell(address, { type: 'connection.gone' })
+    })
+    return address
+  }
+
+  /** Cuts whatever is still open. */
+  terminate(): void {
+    for (const server of [this.#documentSockets, ...this.#busSockets.values()]) for (const client of server.clients) client.terminate()
+  }
+}
+
+const sockets = (maxPayload: number): WebSocketServer =>
+  new WebSocketServer({
+    noServer: true,
+    perMessageDeflate: false,
+    maxPayload,
+    maxFragments: 4_096,
+    handleProtocols: (protocols) => answeredProtocol(protocols) ?? false,
+    ...{ closeTimeout: closeGraceMs }, // missing in the types
+  })
+
+const refused = (code: ErrorCode, detail?: string): Refusal => refusalOf(new TroupeError(code, detail))
+
+const refuseUpgrade = (socket: Socket, { status, headers, body }: Extract<Denial, { status: string }>): void => {
+  const lines = Object.entries({ ...headers, connection: 'close', 'content-length': `${Buffer.byteLength(body)}` })
+  socket.end(`HTTP/1.1 ${status}\r\n${lines.map(([name, value]) => `${name}: ${value}\r\n`).join('')}\r\n${body}`)
+}
