@@ -27,20 +27,20 @@ await build({
   platform: 'node',
   packages: 'external',
   tsconfigRaw: '{}', // not the path that lets the type checker find the sources
-  entryPoints: ['hello-actor', 'order', 'analytics', 'game-score', 'hooks', 'storage-backend', 'own-server'].map(
+  entryPoints: ['hello-actor', 'order', 'analytics', 'game-score', 'hooks', 'storage-backend', 'own-server', 'bus-client'].map(
     (name) => `examples/${name}.ts`,
   ),
   outdir: 'dist/programs',
 })
 
-// The example page runs in a browser, so its libraries go in.
+// The example pages run in a browser, so their libraries go in.
 await build({
   ...common,
   platform: 'browser',
   target: 'es2022',
   minify: true,
   sourcemap: false,
-  entryPoints: ['examples/editor.ts'],
+  entryPoints: ['examples/editor.ts', 'examples/chat.ts'],
   outdir: 'dist/examples',
 })
-cpSync('examples/editor.html', 'dist/examples/editor.html')
+for (const page of ['editor', 'chat']) cpSync(`examples/${page}.html`, `dist/examples/${page}.html`)

@@ -15,7 +15,7 @@
  * when the process ended. On a crash it stops; its members watch it, and come back with what they have.
  */
 import { publicName, tenantOf } from './account.ts'
-import { type Content, decodeSideState, encodeMessage, encodeSideState, repeatKey, type SideState } from './channelEntry.ts'
+import { type Content, decodeSideState, type Encoded, encodeMessage, encodeSideState, repeatKey, type SideState } from './channelEntry.ts'
 import { ChannelHistory } from './channelHistory.ts'
 import {
   type ChannelRequest,
@@ -30,6 +30,7 @@ import { isTroupeError, TroupeError } from './errors.ts'
 import type { Appended, Journals, Offset } from './journal.ts'
 import { type ChannelInfo, type ChannelMessage, type ClosedOutput, type Position, push } from './output.ts'
 import { Presence, type PresenceChange } from './presence.ts'
+import { type Pending, PublishQueue } from './publishQueue.ts'
 import { Repeats } from './repeats.ts'
 import type { Address } from './system/address.ts'
 import { defineActor } from './system/definition.ts'
@@ -70,28 +71,11 @@ export interface ChannelObserver {
   recovered(result: 'recovered' | 'lost'): void
 }
 
-/** A message on its way to disk. */
-interface Pending {
-  readonly content: Content
-  readonly data: Uint8Array
-  readonly key: string | undefined
-  readonly hash: number
-  readonly since: EpochMs
-  readonly published: Promise<Published>
-  readonly resolve: (published: Published) => void
-  readonly reject: (error: unknown) => void
-}
-
 type Join = Extract<ChannelRequest, { type: 'channel.join' }>
 type Replay = Pick<Joined, 'isRecovered' | 'messages'>
 
 /** A write costs about 5 µs, so publishing takes at most a sixteenth of the time: 8 ms for 100 members. */
 const windowMsForEachMember = 0.08
-/** One append, and one publication, holds at most this. */
-const batchMessages = 1_000
-const batchBytes = 4 * 1024 * 1024
-/** What waits for the disk beyond this is refused. */
-const mostWaitingBytes = 16 * 1024 * 1024
 /** Messages that are read at load to recognise repeated ids. */
 const repeatBytes = 64 * 1024 * 1024
 /** Cursors are saved this long after they moved; what was read in the meantime may come again after a crash. */
@@ -121,19 +105,13 @@ class OpenChannel {
   readonly #described: ChannelInfo | undefined
   /** Why every request is refused: there is no such channel, or it is being removed. */
   refusal: TroupeError | undefined
-  /** Not yet on disk, oldest first; the first `#committing` of them are on their way. */
-  readonly #waiting: Pending[] = []
-  readonly #waitingByKey = new Map<string, Pending>()
-  #waitingBytes = 0
-  #committing = 0
-  /** So many of those that wait are stored one by one: one of them is too large, and the others are not to pay for it. */
-  #singly = 0
+  readonly #queue = new PublishQueue()
   #isFlushPlanned = false
   #lastFlushAt: EpochMs = 0
   /** The last commit was refused. */
   #isFailing = false
   #isSavePlanned = false
-  #isTrimming = false
+  #trimming: Promise<void> | undefined
   /** Work that goes on outside of the mailbox. */
   #background = 0
   /** What is on its way to disk, and gets there even if this incarnation ends. */
@@ -157,7 +135,11 @@ class OpenChannel {
   /** Asks the directory and reads the tail of the journal. Errors: `channel.unavailable`, those of the journal. */
   static async load(scope: Scope, options: ChannelOptions): Promise<OpenChannel> {
     const info = await describe(scope, options)
-    if (info instanceof TroupeError) return new OpenChannel(scope, options, info, unpresent)
+    if (info instanceof TroupeError) {
+      // What waits is refused, and then the actor leaves: the next request asks the directory again.
+      scope.passivate()
+      return new OpenChannel(scope, options, info, unpresent)
+    }
     const side = await savedSide(scope, options.journals)
     const channel = new OpenChannel(scope, options, info, side)
     await channel.#history.load(channel.#repeats, options.repeatMs, scope.now())
@@ -167,7 +149,7 @@ class OpenChannel {
 
   /** Whoever was present has the grace to come back. The list is of use once: a later process must not find it again. */
   #resume({ present }: SideState): void {
-    this.trim()
+    void this.trim()
     if (present.length === 0) return
     this.#presence.restore(present, this.#scope.now())
     this.#planExpiry()
@@ -175,45 +157,37 @@ class OpenChannel {
   }
 
   get isClean(): boolean {
-    return this.#presence.connectionCount === 0 && this.#waiting.length === 0 && this.#background === 0
+    return this.#presence.connectionCount === 0 && this.#queue.isEmpty && this.#background === 0 && this.#trimming === undefined
   }
 
-  get summary(): { readonly epoch: string; readonly offset: Offset; readonly connections: number; readonly waiting: number } {
-    const { epoch, offset } = this.#history
-    return { epoch, offset, connections: this.#presence.connectionCount, waiting: this.#waiting.length }
-  }
-
-  /** For requests that cannot be served: the answer, and the end of an actor that nobody needs. */
   refuse(error: TroupeError): Promise<never> {
     this.#options.observe?.refused(error.code)
-    if (this.#described === undefined) this.#scope.passivate()
     return Promise.reject(error)
   }
 
   // ── publishing ─────────────────────────────────────────────────────────────────────────────────────────────────
 
-  /** Errors: `message.id_reused`, `channel.unavailable`, `channel.closed`, those of the disk. */
+  /** Errors: `message.malformed`, `message.id_reused`, `channel.unavailable`, `channel.closed`, those of the disk. */
   publish(draft: Draft, from: Address | undefined): Published | Promise<Published> {
     const now = this.#scope.now()
     if (from !== undefined) this.#presence.touch(from, now)
-    if (this.#waitingBytes > mostWaitingBytes) return this.refuse(new TroupeError('channel.unavailable', 'too much waits for the disk'))
+    if (this.#queue.isFull) return this.refuse(new TroupeError('channel.unavailable', 'too much waits for the disk'))
     const { id = this.#scope.random.id(), ...rest } = draft
     const content: Content = { ...rest, id }
     const key = draft.id === undefined ? undefined : repeatKey(content)
-    const { data, hash } = encodeMessage(content, key !== undefined)
-    const repeated = key === undefined ? undefined : this.#repeated(key, hash, content, now)
+    const encoded = encode(content, key !== undefined)
+    if (encoded instanceof TroupeError) return this.refuse(encoded)
+    const repeated = key === undefined ? undefined : this.#repeated(key, encoded.hash, content, now)
     if (repeated !== undefined) return repeated
-    const pending = { content, data, key, hash, since: now, ...promised<Published>() }
-    this.#waiting.push(pending)
-    this.#waitingBytes += data.length
-    if (key !== undefined) this.#waitingByKey.set(key, pending)
+    const answer = promised<Published>()
+    this.#queue.add({ content, ...encoded, key, since: now, ...answer })
     this.#plan()
-    return pending.published
+    return answer.published
   }
 
   /** The answer to a message that is there already, or is on its way to disk. */
   #repeated(key: string, hash: number, content: Content, now: EpochMs): Published | Promise<Published> | undefined {
-    const pending = this.#waitingByKey.get(key)
+    const pending = this.#queue.find(key)
     const known = pending ?? this.#repeats.find(key, now)
     if (known === undefined) return undefined
     if (known.hash !== hash) return this.refuse(new TroupeError('message.id_reused', content.id))
@@ -232,7 +206,7 @@ class OpenChannel {
 
   /** An idle channel flushes after the messages that already wait in the mailbox; a busy one once in a window. */
   #plan(): void {
-    if (this.#isFlushPlanned || this.#committing > 0) return
+    if (this.#isFlushPlanned || this.#queue.isCommitting) return
     this.#isFlushPlanned = true
     const wait = this.#lastFlushAt + this.#windowMs - this.#scope.now()
     if (wait >= 1 || !this.#scope.tell(this.#scope.address, { type: 'channel.flush' }))
@@ -241,28 +215,16 @@ class OpenChannel {
 
   flush(): void {
     this.#isFlushPlanned = false
-    const batch = this.#nextBatch()
+    if (this.#queue.isCommitting) return
+    const batch = this.#queue.begin()
     const [first] = batch
-    if (this.#committing > 0 || first === undefined) return
+    if (first === undefined) return
     this.#lastFlushAt = this.#scope.now()
-    this.#committing = batch.length
     this.#inBackground(
       this.#write(this.#history.append(batch.map(({ data }) => data))),
       (appended) => this.#committed(batch, appended, first.since),
       (error) => this.#commitFailed(batch, error),
     )
-  }
-
-  #nextBatch(): Pending[] {
-    const most = this.#singly > 0 ? 1 : batchMessages
-    let bytes = 0
-    let count = 0
-    for (const { data } of this.#waiting) {
-      bytes += data.length
-      if (count === most || (count > 0 && bytes > batchBytes)) break
-      count++
-    }
-    return this.#waiting.slice(0, count)
   }
 
   #committed(batch: readonly Pending[], { first, time }: Appended, since: EpochMs): void {
@@ -274,7 +236,7 @@ class OpenChannel {
     )
     for (const [index, { key, hash, data }] of batch.entries())
       if (key !== undefined) this.#repeats.add(key, { offset: first + index, time, hash, bytes: data.length })
-    this.#taken(batch)
+    this.#queue.settle()
     this.#isFailing = false
     const output = Object.freeze(push(Object.freeze({ type: 'output.messages', channel: this.#name, messages })))
     for (const address of this.#presence.connections) this.#scope.tell(address, output)
@@ -283,8 +245,8 @@ class OpenChannel {
     observe?.delivered(batch.length * this.#presence.connectionCount)
     // Only now: whoever publishes and listens finds its own message in the mailbox before the answer.
     for (const [index, { resolve }] of batch.entries()) resolve(answers[index] as Published) // as many as in the batch
-    if (this.#history.hasTooMany) this.trim()
-    if (this.#waiting.length > 0) this.#plan()
+    if (this.#history.hasTooMany) void this.trim()
+    if (!this.#queue.isEmpty) this.#plan()
   }
 
   #commitFailed(batch: readonly Pending[], error: unknown): void {
@@ -295,30 +257,18 @@ class OpenChannel {
       return
     }
     if (isTroupeError(error, 'journal.too_large') && batch.length > 1) {
-      this.#committing = 0
-      this.#singly = batch.length
+      this.#queue.separate()
       this.#plan()
       return
     }
     if (!this.#isFailing) this.#scope.log.error({ channel: this.#scope.address, error: String(error) }, 'messages could not be stored')
     this.#isFailing = true
-    this.#taken(batch)
+    this.#queue.settle()
     for (const { reject } of batch) {
       this.#options.observe?.refused(isTroupeError(error) ? error.code : 'storage.failed')
       reject(error)
     }
-    if (this.#waiting.length > 0) this.#plan()
-  }
-
-  /** The oldest of those that wait are dealt with. */
-  #taken(batch: readonly Pending[]): void {
-    this.#waiting.splice(0, batch.length)
-    this.#committing = 0
-    this.#singly = Math.max(0, this.#singly - batch.length)
-    for (const { key, data } of batch) {
-      this.#waitingBytes -= data.length
-      if (key !== undefined) this.#waitingByKey.delete(key)
-    }
+    if (!this.#queue.isEmpty) this.#plan()
   }
 
   // ── who is here ────────────────────────────────────────────────────────────────────────────────────────────────
@@ -337,8 +287,12 @@ class OpenChannel {
       if (replay.isRecovered !== undefined) this.#options.observe?.recovered(replay.isRecovered ? 'recovered' : 'lost')
       return { ...joined, ...replay }
     }
+    const failed = (error: unknown): never => {
+      if (isNew) this.leave(address)
+      throw error
+    }
     const replay = this.#replay(request, offset)
-    return replay instanceof Promise ? replay.then(answer) : answer(replay)
+    return replay instanceof Promise ? replay.then(answer, failed) : answer(replay)
   }
 
   #entered(address: Address): void {
@@ -487,25 +441,30 @@ class OpenChannel {
     return this.#write(this.#options.journals.saveSnapshot(this.#scope.address, offset, encodeSideState(side)))
   }
 
-  /** Messages that are too many or too old are forgotten. */
-  trim(): void {
-    if (this.#isTrimming || this.refusal !== undefined) return
-    this.#isTrimming = true
-    this.#inBackground(
-      this.#write(this.#history.trim(this.#scope.now())),
-      () => {
-        this.#isTrimming = false
-      },
-      (error) => {
-        this.#isTrimming = false
-        this.#scope.log.warn({ channel: this.#scope.address, error: String(error) }, 'old messages could not be removed')
-      },
-    )
+  /** Messages that are too many or too old are forgotten. Never rejects. */
+  trim(): Promise<void> {
+    this.#trimming ??= this.#trim().finally(() => {
+      this.#trimming = undefined
+    })
+    return this.#trimming
   }
 
-  trimInTime(): void {
-    this.trim()
-    this.#planTrim()
+  async #trim(): Promise<void> {
+    if (this.refusal !== undefined) return
+    try {
+      await this.#history.age(this.#scope.now())
+      // The next one of this name may have a journal of its own by now.
+      if (!this.#isGone && this.refusal === undefined) await this.#write(this.#history.trim())
+    } catch (error) {
+      this.#scope.log.warn({ channel: this.#scope.address, error: String(error) }, 'old messages could not be removed')
+    }
+  }
+
+  /** By the timer, or by the directory, which wakes channels that nobody uses. */
+  trimInTime(): Promise<void> {
+    if (this.#presence.connectionCount > 0) this.#planTrim()
+    else this.#scope.passivate()
+    return this.trim()
   }
 
   #planTrim(): void {
@@ -522,9 +481,7 @@ class OpenChannel {
     const closed = new TroupeError('channel.closed', this.#name)
     this.refusal ??= closed
     // Those on their way to disk are told to everybody first.
-    const late = this.#waiting.splice(this.#committing)
-    for (const { key } of late) if (key !== undefined) this.#waitingByKey.delete(key)
-    for (const { reject } of late) reject(closed)
+    for (const { reject } of this.#queue.dropLate()) reject(closed)
     await Promise.allSettled(this.#writes)
     if (this.#isGone) throw closed
     const at = this.#scope.now()
@@ -542,7 +499,7 @@ class OpenChannel {
   end(): Promise<unknown> | undefined {
     this.#isGone = true
     const gone = this.refusal ?? new TroupeError('channel.unavailable', 'it is not known whether the message was stored; publish it again')
-    for (const { reject } of this.#waiting.splice(0)) reject(gone)
+    for (const { reject } of this.#queue.drop()) reject(gone)
     return this.#writes.size === 0 ? undefined : Promise.allSettled(this.#writes)
   }
 
@@ -576,6 +533,15 @@ class OpenChannel {
 }
 
 const lost: Replay = { isRecovered: false, messages: [] }
+
+/** A program that publishes what is no JSON costs itself the message, not everybody the channel. */
+const encode = (content: Content, isOwnId: boolean): Encoded | TroupeError => {
+  try {
+    return encodeMessage(content, isOwnId)
+  } catch (error) {
+    return isTroupeError(error) ? error : new TroupeError('message.malformed', String(error))
+  }
+}
 
 const promised = <T>() => {
   let resolve!: (value: T) => void // set by the constructor of the promise, before it returns

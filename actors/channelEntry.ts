@@ -53,7 +53,10 @@ export interface Encoded {
   readonly hash: number
 }
 
-/** `isOwnId`: the publisher chose the id, so that a retry can be recognised by it. */
+/**
+ * `isOwnId`: the publisher chose the id, so that a retry can be recognised by it. Throws `message.malformed` for what is no
+ * JSON: in the journal it would keep the channel from being loaded.
+ */
 export const encodeMessage = ({ id, user, sender, client, kind, metadata, room, body }: Content, isOwnId: boolean): Encoded => {
   const envelope: Omit<Stored, 'b'> = {
     ...(isOwnId ? { i: id } : { g: id }),
@@ -64,7 +67,8 @@ export const encodeMessage = ({ id, user, sender, client, kind, metadata, room, 
     ...(metadata === undefined ? {} : { m: metadata }),
     ...(room === undefined ? {} : { r: room }),
   }
-  const text = JSON.stringify(body)
+  const text = JSON.stringify(body) as string | undefined // undefined where the body is that, which the types do not know
+  if (text === undefined) throw new TroupeError('message.malformed', 'there is no body')
   return { data: sealed(`${JSON.stringify(envelope).slice(0, -1)},"b":${text}}`), hash: isOwnId ? hashOf(text) : 0 }
 }
 

@@ -46,6 +46,8 @@ export class ChannelHistory {
   readonly #recent: RecentMessages
   /** Of the oldest entry in the journal. */
   #oldest: Offset = 1
+  /** Of the oldest that is not too old, when it was looked for last. */
+  #young: Offset = 1
   /** '' until the first message. */
   epoch = ''
   /** Of the newest message that was published; what is on disk beyond it is on its way to the members. */
@@ -61,7 +63,7 @@ export class ChannelHistory {
 
   /** Of the oldest message that can be had; `offset + 1` when none can. */
   get first(): Offset {
-    return Math.max(this.#oldest, this.offset - this.#limits.messages + 1)
+    return Math.max(this.#oldest, this.#young, this.offset - this.#limits.messages + 1)
   }
 
   /** Reads the tail: the newest messages, and the ids that are to be recognised. Errors: those of the journal. */
@@ -70,6 +72,7 @@ export class ChannelHistory {
     this.epoch = epoch
     this.offset = last
     this.#oldest = first
+    await this.age(now)
     const messages: ChannelMessage[] = []
     const sizes: number[] = []
     const known: (() => void)[] = []
@@ -184,17 +187,18 @@ export class ChannelHistory {
     return this.first - this.#oldest > slackOf(this.#limits.messages)
   }
 
-  /** Forgets what is too much or too old. Errors: those of the journal; what it refused to trim is out of reach all the same. */
-  async trim(now: EpochMs): Promise<void> {
-    const before = Math.max(this.first, await this.#firstYoung(now))
-    if (before === this.#oldest) return
-    this.#oldest = before
-    await this.#journals.trim(this.#journal, before)
+  /** From now on what is too old cannot be had. Errors: those of the journal. */
+  async age(now: EpochMs): Promise<void> {
+    const isYoung = (time: EpochMs) => time > now - this.#limits.ms
+    const [oldest] = await this.#journals.read(this.#journal, { after: this.first - 1, limit: 1 })
+    if (oldest !== undefined && !isYoung(oldest.time)) this.#young = await this.firstWhere(isYoung)
   }
 
-  async #firstYoung(now: EpochMs): Promise<Offset> {
-    const { ms } = this.#limits
-    const [oldest] = await this.#journals.read(this.#journal, { after: this.first - 1, limit: 1 })
-    return oldest === undefined || oldest.time > now - ms ? this.first : this.firstWhere((time) => time > now - ms)
+  /** Removes from the disk what cannot be had any more. Errors: those of the journal. */
+  async trim(): Promise<void> {
+    const before = this.first
+    if (before === this.#oldest) return
+    await this.#journals.trim(this.#journal, before)
+    this.#oldest = before
   }
 }

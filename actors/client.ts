@@ -167,7 +167,8 @@ class Client implements Session, Listener {
     this.#scope.after('silence', silentMs, { type: 'client.silence' })
     const opened = () => {
       if (greets) this.life.send({ type: 'output.greeting', client: this.client, account: this.account, at: this.now() })
-      if (heartbeatMs !== undefined) this.#scope.after('heartbeat', beatsAtOnce ? 0 : heartbeatMs, { type: 'client.heartbeat' })
+      if (beatsAtOnce) this.heartbeat()
+      else if (heartbeatMs !== undefined) this.#scope.after('heartbeat', heartbeatMs, { type: 'client.heartbeat' })
       this.#emit('connected', { door: this.#manners.door })
       this.#attach()
     }
@@ -176,8 +177,25 @@ class Client implements Session, Listener {
       this.life.send({ type: 'output.refused', ref: undefined, command: undefined, at: this.now(), refusal })
       this.life.close(refusal.code, refusal.message)
     }
-    this.#inOrder(() => this.#options.hooks.onConnect?.(this.#party), opened, refused)
+    this.#inOrder(() => this.#admit(), opened, refused)
     this.#enqueue(start, () => {})
+  }
+
+  /** What it came with passes the same hook as what it logs in with later. */
+  #admit(): void | Promise<void> {
+    const { onAuthenticate, onConnect } = this.#options.hooks
+    const connect = (changed: Account | void) => {
+      if (changed !== undefined) this.#goBy(changed)
+      return onConnect?.(this.#party)
+    }
+    const changed = this.#hasLoggedIn ? onAuthenticate?.(this.#party, this.account) : undefined
+    return changed instanceof Promise ? changed.then(connect) : connect(changed)
+  }
+
+  #goBy(account: Account): void {
+    this.#access.party = { ...this.#party, account }
+    this.#options.roster.set(this.#scope.address, account)
+    this.life.expireAt(account.expiresAt)
   }
 
   // ── what the client says ───────────────────────────────────────────────────────────────────────────────────────
@@ -349,7 +367,11 @@ class Client implements Session, Listener {
   }
 
   #refusalOf(error: unknown, where: string): Refusal {
-    if (!isTroupeError(error)) this.#scope.log.error({ client: this.#scope.address, where, error: String(error) }, 'a request failed')
+    if (!isTroupeError(error))
+      this.#scope.log.error(
+        { client: this.#scope.address, where, error: error instanceof Error ? error.stack : String(error) },
+        'a request failed',
+      )
     return refusalOf(error)
   }
 
@@ -417,9 +439,7 @@ class Client implements Session, Listener {
       this.#scope.tell(address, { type: 'channel.leave' })
       this.feed.hand({ type: 'output.closed', channel: name, isRoom: false, reason: 'forbidden', at: this.now() })
     }
-    this.#access.party = { ...this.#party, account }
-    this.#options.roster.set(this.#scope.address, account)
-    this.life.expireAt(account.expiresAt)
+    this.#goBy(account)
     if (!isRenamed) return
     this.#tellStatus(account.user)
     this.#attach()

@@ -6,6 +6,7 @@
  * - A room ends at its deadline, or when the process is there again after it.
  * - A removal is on disk before it begins, and is gone about until the channel has told its members and its journal is gone,
  *   through crashes too. Until then there is no channel of this name, neither the old one nor a new one.
+ * - Channels that nobody uses any more forget their old messages, too: all are woken once a day.
  *
  * Runs under the system as a durable table: `directory/default`, or `directory/~tenant`. A channel costs about 250 bytes in
  * memory and 100 in the snapshot: 100 000 of them 25 MB, and a snapshot of 10 MB that takes about 0.1 s, every 5 000 changes.
@@ -28,13 +29,20 @@ export type DirectoryEvent =
   /** From now on it is not there for anybody but the one who clears it away. */
   | readonly ['removing', name: string, reason: Reason]
   | readonly ['removed', name: string]
+  /** All channels are being told to forget what is too old. */
+  | readonly ['swept', at: EpochMs]
 
 /** As it is stored: [name, description, createdAt, createdBy, isRoom, expiresAt, why it is being removed]. */
 type Listed = readonly [string, string, EpochMs, string, 0 | 1, EpochMs | null, Reason | null]
 
+interface Stored {
+  readonly channels: readonly Listed[]
+  readonly sweptAt: EpochMs
+}
+
 type DirectoryMessage =
   | DirectoryRequest
-  /** Rooms whose time has come, and removals that were interrupted. */
+  /** Rooms whose time has come, removals that were interrupted, and the daily sweep. */
   | { readonly type: 'directory.tidy' }
 
 interface Known extends ChannelInfo {
@@ -52,6 +60,11 @@ const retryMs = 5_000
 /** Rooms that end are looked for at most so often, and removed so many at a time. */
 const tidyGapMs = 50
 const tidyMost = 64
+/** Messages of a channel that nobody uses stay this much longer. */
+const sweepEveryMs = 24 * 3_600_000
+/** So many channels are woken each second: 100 000 take 26 minutes. */
+const sweepMost = 64
+const sweepGapMs = 1_000
 
 const toListed = ({ name, description, createdAt, createdBy, isRoom, expiresAt, removing }: Known): Listed => [
   name,
@@ -96,13 +109,21 @@ class Directory {
   readonly #ending = new Set<string>()
   /** Removals that go on. Not stored: who loads the table begins them anew. */
   readonly #removals = new Map<string, Promise<void>>()
+  /** When the last sweep began; 0: before the first channel. */
+  #sweptAt: EpochMs = 0
+  /** Names that the present sweep has not come to. Not stored: what a restart interrupts waits for the next day. */
+  #unswept: string[] = []
   /** When the timer for `directory.tidy` rings, as far as this incarnation has set it. */
   #tidyAt: EpochMs | undefined
 
   // ── the fold ───────────────────────────────────────────────────────────────────────────────────────────────────
 
   apply(event: DirectoryEvent): void {
-    if (event[0] === 'made') this.#add(fromListed(event[1]))
+    if (event[0] === 'made') {
+      const known = fromListed(event[1])
+      this.#add(known)
+      if (this.#sweptAt === 0) this.#sweptAt = known.createdAt
+    } else if (event[0] === 'swept') this.#sweptAt = event[1]
     else if (event[0] === 'removing') {
       const known = this.#known.get(event[1])
       if (known === undefined) return
@@ -111,13 +132,14 @@ class Directory {
     } else this.#drop(event[1])
   }
 
-  toJson(): readonly Listed[] {
-    return Array.from(this.#known.values(), toListed)
+  toJson(): Stored {
+    return { channels: Array.from(this.#known.values(), toListed), sweptAt: this.#sweptAt }
   }
 
-  static fromJson(listed: readonly Listed[]): Directory {
+  static fromJson({ channels, sweptAt }: Stored): Directory {
     const directory = new Directory()
-    for (const each of listed) directory.#put(fromListed(each))
+    directory.#sweptAt = sweptAt
+    for (const each of channels) directory.#put(fromListed(each))
     const visible = [...directory.#known.values()].filter(isVisible).map(({ name }) => name)
     // Not spread into the call: 100 000 arguments are too many for the stack.
     for (const name of visible.sort((a, b) => (a < b ? -1 : 1))) directory.#names.push(name)
@@ -169,7 +191,7 @@ class Directory {
 
   #make(info: ChannelInfo, scope: DirectoryScope): ChannelInfo {
     // The timer first: a room that is on disk without one would stay for ever.
-    this.#planTidy(scope, info.expiresAt)
+    this.#planTidy(scope, info.expiresAt ?? info.createdAt + sweepEveryMs)
     // The answer waits for the disk; when it refuses, that is the answer.
     scope.persist(['made', toListed(info)]).catch(() => {})
     return info
@@ -243,16 +265,28 @@ class Directory {
         scope.log.warn({ channel: name, error: String(error) }, 'a channel could not be removed; it is tried again'),
       )
     }
+    this.#sweep(scope, now)
     this.#planTidy(scope, this.#nextTidy(now))
+  }
+
+  #sweep(scope: DirectoryScope, now: EpochMs): void {
+    if (this.#unswept.length === 0 && now >= this.#sweptAt + sweepEveryMs) {
+      scope.persist(['swept', now]).catch(() => {}) // refused, the timer rings again
+      this.#unswept = [...this.#known.keys()]
+    }
+    for (const name of this.#unswept.splice(-sweepMost)) {
+      if (this.#known.has(name)) scope.tell(channelOf(scope.id, name), { type: 'channel.trim' })
+    }
   }
 
   /** Linear in the rooms; with 100 000 of them about 2 ms. */
   #nextTidy(now: EpochMs): EpochMs | undefined {
-    let earliest: EpochMs | undefined
+    if (this.#known.size === 0) return undefined
+    let earliest = this.#unswept.length > 0 ? now + sweepGapMs : this.#sweptAt + sweepEveryMs
     for (const name of this.#ending) {
       const { removing, expiresAt = now } = this.#known.get(name) as Known // as above
       const at = removing === undefined ? expiresAt : now + retryMs
-      if (earliest === undefined || at < earliest) earliest = at
+      if (at < earliest) earliest = at
     }
     return earliest
   }
@@ -287,7 +321,7 @@ export const directoryKind = () =>
       snapshotEvery,
       apply: (directory, event) => directory.apply(event),
       toJson: (directory) => directory.toJson(),
-      fromJson: (listed) => Directory.fromJson(listed as readonly Listed[]), // by toJson
+      fromJson: (stored) => Directory.fromJson(stored as Stored), // by toJson
     },
     handlers: {
       'directory.open': (directory, message, scope) => directory.open(message, scope),

@@ -16,12 +16,14 @@ const pathOf = (path: Path, root: string): string =>
     return `${before}[${typeof key === 'number' ? key : JSON.stringify(String(key))}]`
   }, root)
 
-/** `root` is what the schema was given, for instance `content`. A message that begins with its path is not given it again. */
+/** A message that begins with the name of its parameter says already where it is. */
+const isNamed = (path: Path, message: string): boolean => path.length === 0 || message.startsWith(String(path[0]))
+
+/** `root` is what the schema was given, for instance `content`; without one, the keys of the outermost object stand alone. */
 export const describeIssues = (issues: Issues, root = ''): string => {
-  const faults = issues.slice(0, mostFaults).map(({ path = [], message }) => {
-    const where = pathOf(path, root)
-    return where === '' || message.startsWith(`${where}:`) ? message : `${where}: ${message}`
-  })
+  const faults = issues
+    .slice(0, mostFaults)
+    .map(({ path = [], message }) => (root === '' && isNamed(path, message) ? message : `${pathOf(path, root)}: ${message}`))
   if (issues.length > mostFaults) faults.push(`and ${issues.length - mostFaults} more`)
   return faults.join('; ').slice(0, mostCharacters)
 }

@@ -1,7 +1,11 @@
 /**
  * The library: what programs may import from `troupe`.
  */
+import { scopedId } from '../actors/account.ts'
+import type { Page, Published, Range } from '../actors/channelMessages.ts'
 import type { Journals } from '../actors/journal.ts'
+import type { Json, JsonObject } from '../actors/output.ts'
+import type { Revocation, RevocationRequest } from '../actors/revocations.ts'
 import type { Address } from '../actors/system/address.ts'
 import type { DeadLetter } from '../actors/system/deadLetters.ts'
 import type { ActorDefinition, Message } from '../actors/system/definition.ts'
@@ -15,7 +19,7 @@ import { type ListenerInfo, TroupeServer } from './server.ts'
 import { openLog } from './telemetry/log.ts'
 
 export type { Account, Authenticate, Credentials, Decision, Resource } from '../actors/account.ts'
-export type { Page, Range } from '../actors/channelMessages.ts'
+export type { Page, Published, Range } from '../actors/channelMessages.ts'
 export type { Command, PublishOptions, Schema, Session } from '../actors/command.ts'
 export { type ErrorCode, errorTable, isTroupeError, TroupeError } from '../actors/errors.ts'
 export type { HookClient, Hooks } from '../actors/hooks.ts'
@@ -63,6 +67,15 @@ export interface TroupeOptions extends Omit<ConfigInput, 'plugins'> {
   readonly world?: World
 }
 
+export interface ServerPublishOptions {
+  readonly id?: string
+  /** Default `server`. */
+  readonly sender?: string
+  readonly metadata?: JsonObject
+  /** Default: the one without a name. */
+  readonly tenant?: string
+}
+
 export interface Troupe {
   /**
    * Puts a message into the mailbox of an actor, activating it if need be. False when it was refused; it then lies in the
@@ -92,12 +105,23 @@ export interface Troupe {
   /** Sends a dead letter again. False when there is none of this id, or it was refused again. */
   replay(id: number): boolean
   health(): Health
+  /**
+   * Publishes in the name of the server: no permission is asked for and no hook is called. On disk when it resolves; a second
+   * one with the same `id` and `sender` gives the first. Errors: `message.id_reused`, `channel.unavailable`, those of the disk.
+   */
+  publish(channel: string, body: Json, options?: ServerPublishOptions): Promise<Published>
+  /** Messages of a channel, oldest first; without a range the last 50. */
+  history(channel: string, range?: Range & { readonly tenant?: string }): Promise<Page>
+  /** From now on the account or token is refused, and its connections are closed; on disk when it resolves. */
+  revoke(request: RevocationRequest): Promise<Revocation>
   readonly journals: Journals
   /** Where the server listens. */
   readonly listeners: readonly ListenerInfo[]
   /** Takes no more, stores what it has, ends. Resolves when all is on disk. */
   close(): Promise<void>
 }
+
+const channelAddress = (tenant: string, channel: string): Address => `channel/${scopedId(tenant, channel)}`
 
 /**
  * Starts a Troupe in this process: actors, journals and, unless told otherwise, the server.
@@ -135,6 +159,13 @@ export const createTroupe = async (options: TroupeOptions = {}): Promise<Troupe>
     deadLetters: () => system.deadLetters(),
     replay: (id) => system.replay(id),
     health: () => system.health(),
+    publish: (channel, body, { sender = 'server', tenant = '', ...rest } = {}) => {
+      const draft = { body, user: sender, sender, client: '', kind: 'message', ...rest }
+      return system.ask(channelAddress(tenant, channel), { type: 'channel.publish', draft }) as Promise<Published> // what a channel answers
+    },
+    history: (channel, { tenant = '', ...range } = {}) =>
+      system.ask(channelAddress(tenant, channel), { type: 'channel.history', range }) as Promise<Page>, // what a channel answers
+    revoke: (request) => server.revoke(request),
     journals: server.journals,
     listeners: server.listeners,
     close: () => server.close(),

@@ -21,7 +21,9 @@ type Logger = ReturnType<typeof openLog>
 
 const printConfig = ({ config, sources }: Effective): void => {
   const read = (path: string) => path.split('.').reduce<unknown>((at, key) => (at as Record<string, unknown>)[key], config) // paths are of the schema
-  const rows = options.map(({ path }) => [path, JSON.stringify(read(path)), sources.get(path) ?? 'default'] as const)
+  // What is printed lands in tickets and logs.
+  const shown = (path: string) => (path === 'auth.jwtSecret' && read(path) !== '' ? '(secret)' : JSON.stringify(read(path)))
+  const rows = options.map(({ path }) => [path, shown(path), sources.get(path) ?? 'default'] as const)
   const width = (column: 0 | 1) => Math.max(...rows.map((row) => row[column].length))
   for (const [path, value, source] of rows) process.stdout.write(`${path.padEnd(width(0))}  ${value.padEnd(width(1))}  ${source}\n`)
 }

@@ -14,6 +14,7 @@ import { documentKind } from '../actors/document.ts'
 import { isTroupeError, TroupeError } from '../actors/errors.ts'
 import type { Journals } from '../actors/journal.ts'
 import { SlidingWindows } from '../actors/rate.ts'
+import type { Revocation, RevocationRequest } from '../actors/revocations.ts'
 import type { SocketMessage } from '../actors/socketLife.ts'
 import type { ActorDefinition } from '../actors/system/definition.ts'
 import { ActorSystem } from '../actors/system/system.ts'
@@ -104,6 +105,9 @@ export class TroupeServer {
     this.#log = log
     this.#ground = ground
     this.journals = journals
+    journals.onStatus(({ state }) => {
+      if (this.#tap.isOn) this.#tap.emit({ event: 'storage', at: world.clock.now(), tenant: '', state })
+    })
     this.#metrics = createMetrics(() => this.system, journals, this.#tap)
     this.#clients = this.#clientOptions()
     const { askTimeoutMs, sliceMs, maxActive, deadLetters } = config.system
@@ -114,7 +118,9 @@ export class TroupeServer {
       sliceMs,
       maxActive,
       deadLetterLimit: deadLetters,
-      onDeadLetter: (letter) => this.#tap.emit(deadLetterEvent(letter)),
+      onDeadLetter: (letter) => {
+        if (this.#tap.isOn) this.#tap.emit(deadLetterEvent(letter))
+      },
       actors: [...this.#documentKinds(), ...this.#busKinds(), ...extensions.actors, ...actors],
     })
     this.#doors = {
@@ -279,6 +285,11 @@ export class TroupeServer {
   }
 
   // ── accounts ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+  /** Resolves when it is on disk. Errors: `auth.too_many_revocations`, those of the store. */
+  revoke(request: RevocationRequest): Promise<Revocation> {
+    return this.#ground.authenticator.revoke(request)
+  }
 
   /** Closes the connections of accounts that are no longer good (`auth.revoked`). */
   #expel(): void {

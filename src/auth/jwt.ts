@@ -87,8 +87,12 @@ export const accountOf = (claims: JWTPayload, options: JwtOptions, now: EpochMs)
 
 // ── signature ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
+/** Three parts in base64url (RFC 7515 §7.1). Decoders let spaces and padding pass, and one token would have many spellings. */
+const compact = /^[\w-]+\.[\w-]+\.[\w-]*$/
+
 /** The text goes to the client and to logs, so it is not what the token says unless that is harmless. */
 const algorithmOf = (token: string): string => {
+  if (!compact.test(token)) return fail('malformed')
   try {
     const { alg } = decodeProtectedHeader(token)
     return typeof alg === 'string' && /^[A-Za-z0-9-]{1,16}$/.test(alg) ? alg : fail('no algorithm')

@@ -17,10 +17,10 @@ import type { ErrorCode } from '../../actors/errors.ts'
 import type { ChannelMessage, Json, JsonObject, Member, Output, Refusal, TelemetryEvent } from '../../actors/output.ts'
 import type { ClientRequest, Manners } from '../../actors/request.ts'
 import type { EpochMs } from '../../actors/world.ts'
-import { fits, fittingItems, mostBytes } from '../bus/frameLimit.ts'
+import { excess, fits, fittingItems, isSurelySmall, mostBytes } from '../bus/frameLimit.ts'
 import type { Config } from '../config.ts'
 import { channelOf, clientIdOf, type Envelope, idOf, isSequence, newEnvelope, newId, placeOf, readEnvelope } from './arqonbusEnvelope.ts'
-import { isJsonObject, parseObject } from './json.ts'
+import { isJsonObject, parseObject, refusalOf } from './json.ts'
 import { naiveTime } from './naiveTime.ts'
 import type { Denial, TextDoor } from './textDoor.ts'
 
@@ -255,9 +255,17 @@ export const arqonbusDoor = ({ messageBytes, depth }: ArqonbusOptions): TextDoor
     nameOf: clientIdOf,
   }
 
+  /** What could not leave again is not taken in. */
+  const measured = (request: ClientRequest): readonly ClientRequest[] => {
+    const bytes = request.type === 'request.publish' ? excess(request.message, messageBytes) : undefined
+    if (bytes === undefined || request.type !== 'request.publish') return [request]
+    const detail = `${bytes} bytes with its envelope, and no frame above ${most} is sent`
+    return bad(refusalOf('message.too_large', detail, `bus.messageBytes ${messageBytes}`), idIn(request.message))
+  }
+
   const decode = (text: string): readonly ClientRequest[] => {
     const { object, refusal } = parseObject(text, limits)
-    if (refusal === undefined) return requestsOf(object)
+    if (refusal === undefined) return isSurelySmall(text.length, messageBytes) ? requestsOf(object) : requestsOf(object).flatMap(measured)
     if (refusal.code !== 'message.malformed') return bad(refusal)
     return bad({ ...refusal, message: `Internal server error: Invalid JSON: ${refusal.message}` })
   }

@@ -289,7 +289,7 @@ const refusedOf = ({ ref, command, at, refusal }: Extract<Output, { type: 'outpu
 
 // Answers. Those of built-in commands have times, messages and members in them; those of others go out as they are.
 
-const timeKeys: ReadonlySet<string> = new Set(['created_at', 'expires_at', 'timestamp'])
+const timeKeys: ReadonlySet<string> = new Set(['created_at', 'expires_at', 'timestamp', 'before', 'until'])
 
 /** What a Date can hold (ECMA-262 §21.4.1.1); another number would throw. */
 const isTime = (value: Json): value is number => typeof value === 'number' && Math.abs(value) <= 8.64e15
@@ -318,6 +318,7 @@ const spellings: ReadonlyMap<string, (data: JsonObject) => object> = new Map([
   ['create_channel', withTimes],
   ['create_room', withTimes],
   ['ping', withTimes],
+  ['revoke', withTimes],
 ])
 
 /** What a command gave, as clients of the bus read it. */

@@ -109,9 +109,13 @@ const messageOf = ({ room, content = '' }: JsonObject): readonly ClientRequest[]
   ]
 }
 
+/** Clients of the bus have their words in `text`, those of ArqonBus in `content`; whatever else they say is shown as JSON. */
 const textOf = (body: Json): string => {
   if (typeof body === 'string') return body
-  return isJsonObject(body) && typeof body.text === 'string' ? body.text : JSON.stringify(body)
+  if (!isJsonObject(body)) return JSON.stringify(body)
+  const { text, content, ...more } = body
+  if (typeof text === 'string') return text
+  return typeof content === 'string' && Object.keys(more).length === 0 ? content : JSON.stringify(body)
 }
 
 const endings: Readonly<Record<ClosedOutput['reason'], string>> = {

@@ -44,13 +44,12 @@ export const sseManners = (hasPresence: boolean): Manners => ({
 
 // ── where a reader is ────────────────────────────────────────────────────────────────────────────────────────────
 
-/** A channel that its reader never got to. */
-const nowhere: Position = { epoch: '', offset: 0 }
+/** No channel has this epoch; the empty one is that of a channel without messages. */
+const nowhere: Position = { epoch: '-', offset: 0 }
 const positionPattern = /^([\w-]{0,64}):(\d{1,15})$/
 
 /** The value of an `id` field. */
-export const idOf = (positions: readonly (Position | undefined)[]): string =>
-  positions.map((position = nowhere) => `${position.epoch}:${position.offset}`).join(',')
+export const idOf = (positions: readonly Position[]): string => positions.map(({ epoch, offset }) => `${epoch}:${offset}`).join(',')
 
 /**
  * Where the reader was in each of `count` channels. What cannot be an id of such a stream, or is one of other channels, is a

@@ -17,7 +17,7 @@
  */
 import type { IncomingMessage } from 'node:http'
 import type { FastifyInstance, FastifyPluginAsync, FastifyReply, FastifyRequest, HTTPMethods } from 'fastify'
-import type { Published } from '../../actors/channelMessages.ts'
+import { inboxOf, type Published } from '../../actors/channelMessages.ts'
 import { refusalOf } from '../../actors/clientAccess.ts'
 import type { PublishOptions } from '../../actors/command.ts'
 import { isTroupeError, TroupeError } from '../../actors/errors.ts'
@@ -161,6 +161,9 @@ class ChannelRoutes {
       ...(sender === undefined ? {} : { sender }),
       ...(metadata === undefined ? {} : { metadata }),
     }
+    // As on the bus, where a recipient goes before a channel: what is meant for one must not be shown to all.
+    if (typeof metadata?.recipient === 'string' && channel !== inboxOf(metadata.recipient))
+      throw new TroupeError('command.bad_parameters', `metadata.recipient: publish to ${inboxOf(metadata.recipient)}`)
     const { messageBytes } = this.#options.config.bus
     const bytes = excess(message, messageBytes)
     if (bytes === undefined) return message
@@ -196,7 +199,7 @@ class ChannelRoutes {
   readonly #identified = async (request: FastifyRequest, reply: FastifyReply): Promise<void> => {
     reply.headers({ 'cache-control': 'no-store', ...corsHeaders(this.#options.config.origins, request.headers.origin) })
     if (request.method === 'OPTIONS') return
-    request.session = this.#options.sessions.open(await this.#options.identify(request.raw))
+    request.session = await this.#options.sessions.open(await this.#options.identify(request.raw))
   }
 
   register(app: FastifyInstance): void {

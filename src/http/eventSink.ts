@@ -5,19 +5,18 @@
  * of an error, and not a stream; after that, a reader that does not read is cut off as any slow client is.
  */
 import type { ServerResponse } from 'node:http'
-import type { ErrorCode } from '../../actors/errors.ts'
-import { TroupeError } from '../../actors/errors.ts'
+import { type ErrorCode, TroupeError } from '../../actors/errors.ts'
 import type { Output, Position, Refusal } from '../../actors/output.ts'
 import type { Sink } from '../../actors/socketLife.ts'
+import { closeOf } from '../doors/closeCodes.ts'
 import type { Traffic } from '../doors/sink.ts'
 import { comment, contentType, type EventEncoder, endPiece, idOf, type Piece } from '../doors/sse.ts'
 import { errorBody, headOf } from './errors.ts'
 
 /** From this size on a write does not count as a queue while the network takes it; one at a time. */
 const largeBytes = 256 * 1024
-/** Close code of WebSockets for a connection that was cut; there is none in HTTP, and metrics count both. */
+/** Close code of a WebSocket that was cut (RFC 6455 §7.4.1); HTTP has none, and metrics count both. */
 const cutOff = 1006
-const ended = 1000
 
 export interface EventSinkOptions {
   readonly encoder: EventEncoder
@@ -69,10 +68,10 @@ export class EventSink implements Sink<Output> {
 
   #refuse(refusal: Refusal): void {
     this.#isEnded = true
+    this.#options.traffic.closed(closeOf(refusal.code).code)
     const { status, headers } = headOf(refusal)
     const body = JSON.stringify({ error: errorBody(refusal) })
     this.#response.writeHead(status, { ...this.#options.headers, ...headers, 'content-type': 'application/json; charset=utf-8' }).end(body)
-    this.#options.traffic.closed(ended)
   }
 
   #write(pieces: readonly Piece[]): void {
@@ -120,7 +119,7 @@ export class EventSink implements Sink<Output> {
     const { message } = new TroupeError(code, detail === '' ? undefined : detail)
     if (this.#held !== undefined) return this.#refuse({ code, message })
     this.#isEnded = true
-    this.#options.traffic.closed(ended)
+    this.#options.traffic.closed(closeOf(code).code)
     this.#response.end(endPiece(code, message).bytes)
   }
 

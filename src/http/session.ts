@@ -8,6 +8,7 @@ import type { ClientOptions } from '../../actors/client.ts'
 import { ClientAccess, type Prepared, refusalOf } from '../../actors/clientAccess.ts'
 import type { PublishOptions, Session } from '../../actors/command.ts'
 import { TroupeError } from '../../actors/errors.ts'
+import type { HookClient } from '../../actors/hooks.ts'
 import type { ChannelInfo, Json, Member, Refusal, Status } from '../../actors/output.ts'
 import { SlidingWindows } from '../../actors/rate.ts'
 import { runCommand } from '../../actors/runCommand.ts'
@@ -45,8 +46,12 @@ export class HttpSessions {
     this.#requests = requestsPerMinute > 0 ? new SlidingWindows(requestsPerMinute, minuteMs) : undefined
   }
 
-  open(visitor: Visitor): HttpSession {
-    return new HttpSession(visitor, this.options, this.#requests)
+  /** Errors: those of the hook `onAuthenticate`, through which an account goes here as on a socket. */
+  async open(visitor: Visitor): Promise<HttpSession> {
+    const { account, hasLoggedIn } = visitor
+    const party: HookClient = { client: '', account, door: 'http' }
+    const changed = hasLoggedIn ? await this.options.client.hooks.onAuthenticate?.(party, account) : undefined
+    return new HttpSession({ ...visitor, account: changed ?? account }, this.options, this.#requests)
   }
 }
 

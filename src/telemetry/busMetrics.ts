@@ -5,29 +5,8 @@
  * codes, doors and commands, all of known sets, never a name that a client chose.
  */
 import { Counter, Gauge, Histogram, type Registry } from 'prom-client'
-
-/** What channels report. */
-export interface ChannelObserver {
-  /** One commit: so many messages are on disk, the first of which waited so long for it. */
-  published(messages: number, waitedMs: number): void
-  /** Messages handed to clients: readers times messages. */
-  delivered(messages: number): void
-  refused(code: string): void
-  /** A client came back: it got what it missed, or has to start anew. */
-  recovered(result: 'recovered' | 'lost'): void
-}
-
-/** What clients of the bus report, of HTTP, too. */
-export interface ClientObserver {
-  /** `request.publish`, `request.command`, `request.bad`. */
-  request(kind: string): void
-  /** A command of the table, or `publish`. */
-  answered(command: string, milliseconds: number): void
-  /** `rate.limited` is among the codes. */
-  refused(code: string): void
-  /** `ok`, or the code of the refusal. */
-  login(result: string): void
-}
+import type { ChannelObserver } from '../../actors/channel.ts'
+import type { ClientObserver } from '../../actors/client.ts'
 
 export interface BusMetrics {
   readonly channels: ChannelObserver

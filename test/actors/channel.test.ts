@@ -1,5 +1,11 @@
-import { describe, expect, it } from 'vitest'
-import { bodiesOf, ChannelHouse, numbered, offsetsOf } from './channelHouse.ts'
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterEach, describe, expect, it } from 'vitest'
+import type { ChannelMessage, Position } from '../../actors/output.ts'
+import { openLmdbJournals } from '../../src/storage/lmdb.ts'
+import { SeededRandom, type TestWorld, testWorld } from '../support/world.ts'
+import { bodiesOf, ChannelHouse, type Numbers, numbered, offsetsOf } from './channelHouse.ts'
 import { codeOf, quiet, track } from './house.ts'
 
 describe('publishing', () => {
@@ -66,6 +72,17 @@ describe('publishing', () => {
     const { messages } = await house.history('news')
     expect(messages).toEqual(house.messages('bob'))
     expect(messages[0]).toMatchObject({ ...draft, body, user: 'ada', client: 'id of ada', offset: 1 })
+  })
+})
+
+describe('a message that is no JSON', () => {
+  it('[CH44] is refused, and the channel goes on', async () => {
+    const house = await ChannelHouse.boot()
+    for (const body of [undefined, 1n, () => 1]) expect(await codeOf(house.publish('ada', 'news', body as never))).toBe('message.malformed')
+    expect(await codeOf(house.publish('ada', 'news', 1, { metadata: { n: 1n } as never }))).toBe('message.malformed')
+    await house.publish('ada', 'news', null)
+    await house.crash()
+    expect(bodiesOf((await house.history('news')).messages)).toEqual([null])
   })
 })
 
@@ -482,10 +499,25 @@ describe('retention', () => {
     expect(await house.history('news')).toMatchObject({ first: 3, offset: 3, epoch })
     await house.crash()
     await house.clock.advance(3 * day)
-    await house.describe('news')
-    await quiet()
     expect(await house.history('news')).toMatchObject({ first: 4, offset: 3, messages: [], epoch })
     expect((await house.publish('ada', 'news', 4)).message.offset).toBe(4)
+  })
+})
+
+describe('a channel that nobody uses any more', () => {
+  it('[CH47] forgets its old messages within a day, on the disk too, and leaves memory again', async () => {
+    const day = 24 * 3_600_000
+    const house = await ChannelHouse.boot({ historyMs: 2 * day })
+    for (const n of numbered(1, 100)) await house.publish('ada', `c${n}`, n)
+    await house.reboot()
+    for (let days = 0; days < 3; days++) await house.clock.advance(day)
+    await house.clock.advance(10_000)
+    expect((await house.journals.head('channel/c1')).first).toBe(2)
+    expect((await house.journals.head('channel/c100')).first).toBe(2)
+    expect(house.system.counts().get('channel')).toBe(0)
+    await house.publish('ada', 'c1', 'young')
+    await house.clock.advance(1.5 * day)
+    expect((await house.history('c1')).messages).toHaveLength(1)
   })
 })
 
@@ -518,8 +550,7 @@ describe('the life of a channel', () => {
     await house.join('bob', 'news')
     const reasons: string[] = []
     house.system.watch('channel/news', ({ reason }) => reasons.push(reason))
-    // What no door lets through: a message that cannot be written as JSON.
-    expect(await codeOf(house.publish('ada', 'news', 1n as never))).toBe('actor.failed')
+    expect(await codeOf(house.ask('ada', 'channel/news', { type: 'channel.publish' }))).toBe('actor.failed') // no draft
     expect(reasons).toEqual(['failed'])
     await house.publish('ada', 'news', 2)
     expect(bodiesOf((await house.join('bob', 'news', { recover: { epoch, offset: 1 } })).messages)).toEqual([2])
@@ -589,5 +620,220 @@ describe('removal', () => {
     await house.clock.advance(100)
     expect(removed.state).toBe('kept')
     expect(await house.history('news')).toMatchObject({ messages: [], epoch: '' })
+  })
+})
+
+describe('on a real disk', () => {
+  const onDisk = async (numbers: Partial<Numbers> = {}) => {
+    const directory = await mkdtemp(join(tmpdir(), 'troupe-channels-'))
+    directories.push(directory)
+    const open = ({ clock, random, log }: TestWorld) => openLmdbJournals({ directory, clock, random, log, ballastBytes: 0 })
+    return ChannelHouse.boot(numbers, { open })
+  }
+
+  const directories: string[] = []
+  const houses: ChannelHouse[] = []
+  afterEach(async () => {
+    for (const house of houses.splice(0)) {
+      await house.system.close()
+      await house.journals.close()
+    }
+    for (const directory of directories.splice(0)) await rm(directory, { recursive: true, force: true })
+  })
+
+  it('[CH45] order, history, recovery, repeats, retention and removal are the same, over a restart', async () => {
+    const house = await onDisk({ historyMessages: 200, replayMessages: 50 })
+    houses.push(house)
+    await house.join('bob', 'news')
+    await house.publishAll('ada', 'news', numbered(1, 300))
+    const last = await house.publish('ada', 'news', 'last', { id: 'last' })
+    expect(house.bodies('bob')).toEqual([...numbered(1, 300), 'last'])
+    const { epoch } = last.message
+    await house.reboot()
+    expect(await house.publish('ada', 'news', 'last', { id: 'last' })).toEqual({ message: last.message, isRepeated: true })
+    const page = await house.history('news', { limit: 1_000, direction: 'forwards' })
+    expect([page.first, page.offset, page.epoch, offsetsOf(page.messages)]).toEqual([102, 301, epoch, numbered(102, 301)])
+    const recover = async (offset: number) => {
+      const { isRecovered, messages } = await house.join('bob2', 'news', { recover: { epoch, offset } })
+      return [isRecovered, offsetsOf(messages)]
+    }
+    expect(await recover(251)).toEqual([true, numbered(252, 301)])
+    expect(await recover(250)).toEqual([false, []])
+    await house.remove('news')
+    await house.reboot()
+    expect(await house.journals.list('channel/')).toEqual([])
+    const next = await house.publish('ada', 'news', 'new')
+    expect(next.message.offset).toBe(1)
+    expect(next.message.epoch).not.toBe(epoch)
+  })
+})
+
+describe('publishers that retry and subscribers that come back, through crashes, refusals and removals of memory', () => {
+  /** Publishes until it is acknowledged, with the same id. */
+  interface Publisher {
+    readonly name: string
+    sent: number
+    open: { readonly id: string; readonly body: number; tries: number } | undefined
+    readonly acknowledged: Map<string, number>
+  }
+
+  /** What a client keeps: the position, and all that it has seen since it last had to start anew. */
+  interface Subscriber {
+    readonly name: string
+    /** Connections so far. */
+    life: number
+    state: 'away' | 'joining' | 'there'
+    position: Position | undefined
+    seen: ChannelMessage[]
+  }
+
+  const run = async (
+    seed: number,
+  ): Promise<{ acknowledged: number; repeated: number; recovered: number; lost: number; crashes: number }> => {
+    const random = new SeededRandom(seed)
+    const numbers = { historyMessages: 30, replayMessages: 8, repeatMessages: 10_000, idleMs: 500, graceMs: 300 }
+    const house = await ChannelHouse.boot(numbers, { disk: { flushMs: () => random.below(12) }, world: testWorld(seed) })
+    const publishers: Publisher[] = ['p', 'q', 'r'].map((name) => ({ name, sent: 0, open: undefined, acknowledged: new Map() }))
+    const subscribers: Subscriber[] = ['s', 't', 'u', 'v'].map((name) => ({
+      name,
+      life: 0,
+      state: 'away',
+      position: undefined,
+      seen: [],
+    }))
+    const counts = { acknowledged: 0, repeated: 0, recovered: 0, lost: 0, crashes: 0 }
+    const failures: unknown[] = []
+    /** In callbacks, where what is thrown reaches nobody. */
+    const check = (assertion: () => void) => {
+      try {
+        assertion()
+      } catch (error) {
+        failures.push(error)
+      }
+    }
+
+    const publish = (publisher: Publisher) => {
+      publisher.open ??= { id: `${publisher.name}${++publisher.sent}`, body: publisher.sent, tries: 0 }
+      const { open } = publisher
+      const attempt = ++open.tries
+      house.publish(publisher.name, 'news', open.body, { id: open.id }).then(
+        ({ message, isRepeated }) => {
+          const before = publisher.acknowledged.get(open.id) ?? message.offset
+          check(() => expect(message.offset).toBe(before))
+          publisher.acknowledged.set(open.id, message.offset)
+          counts.acknowledged++
+          if (isRepeated) counts.repeated++
+          if (publisher.open === open && attempt === open.tries) publisher.open = undefined
+        },
+        () => {}, // it tries again
+      )
+    }
+
+    /** Takes what came live into the sequence; a hole is a failure. */
+    const take = (subscriber: Subscriber) => {
+      if (subscriber.state !== 'there' || subscriber.position === undefined) return
+      for (const message of house.messages(`${subscriber.name}${subscriber.life}`)) {
+        if (message.offset <= subscriber.position.offset) continue
+        expect(message.offset).toBe(subscriber.position.offset + 1)
+        subscriber.seen.push(message)
+        subscriber.position = { epoch: message.epoch, offset: message.offset }
+      }
+    }
+
+    const disconnect = (subscriber: Subscriber) => {
+      take(subscriber)
+      if (subscriber.state !== 'away') house.lose(`${subscriber.name}${subscriber.life}`)
+      subscriber.state = 'away'
+    }
+
+    const connect = (subscriber: Subscriber) => {
+      const life = ++subscriber.life
+      const recover = subscriber.position
+      subscriber.state = 'joining'
+      house.join(`${subscriber.name}${life}`, 'news', recover === undefined ? {} : { recover }).then(
+        ({ epoch, offset, isRecovered, messages }) => {
+          if (life !== subscriber.life || subscriber.state !== 'joining') return
+          subscriber.state = 'there'
+          subscriber.position = { epoch, offset }
+          if (isRecovered === true) {
+            counts.recovered++
+            subscriber.seen.push(...messages)
+            check(() => expect(offsetsOf(messages)).toEqual(numbered((recover?.offset ?? 0) + 1, offset)))
+          } else {
+            if (isRecovered === false) counts.lost++
+            subscriber.seen = []
+            check(() => expect(messages).toEqual([]))
+          }
+        },
+        () => {
+          if (life === subscriber.life) subscriber.state = 'away' // it tries again
+        },
+      )
+    }
+
+    for (let step = 0; step < 160; step++) {
+      const what = random.below(20)
+      if (what < 9) publish(random.pick(publishers))
+      else if (what < 13) {
+        const subscriber = random.pick(subscribers)
+        if (subscriber.state === 'away') connect(subscriber)
+        else if (random.chance(0.4)) disconnect(subscriber)
+      } else if (what === 13) house.disk.refuse(random.chance(0.4) ? 'storage.full' : undefined)
+      else if (what === 14 && random.chance(0.3)) house.system.stop('channel/news')
+      else if (what === 15 && random.chance(0.4)) {
+        for (const subscriber of subscribers) disconnect(subscriber)
+        counts.crashes++
+        if (random.chance(0.7)) await house.crash()
+        else await house.reboot()
+      } else await house.clock.advance(random.below(30))
+      if (house.isThere('channel/news')) for (const subscriber of subscribers) take(subscriber)
+      else for (const subscriber of subscribers) disconnect(subscriber)
+    }
+
+    house.disk.refuse(undefined)
+    for (let i = 0; i < 50 && publishers.some(({ open }) => open !== undefined); i++) {
+      for (const publisher of publishers) if (publisher.open !== undefined) publish(publisher)
+      await house.clock.advance(2_000)
+    }
+    for (const subscriber of subscribers) if (subscriber.state === 'away') connect(subscriber)
+    await house.clock.advance(10_000)
+    for (const subscriber of subscribers) take(subscriber)
+
+    expect(failures).toEqual([])
+    const { first, offset } = await house.describe('news')
+    const { messages } = await house.history('news', { limit: 1_000 })
+    expect(offsetsOf(messages)).toEqual(numbered(first, offset))
+    const ids = new Set<string>()
+    for (const publisher of publishers) {
+      expect(publisher.acknowledged.size).toBe(publisher.sent)
+      for (const [id, at] of publisher.acknowledged) {
+        expect(ids.has(id)).toBe(false)
+        ids.add(id)
+        if (at >= first) expect(messages.find((message) => message.offset === at)?.id).toBe(id)
+      }
+    }
+    // Every message was acknowledged, and none is there twice: there are as many offsets as messages.
+    expect(offset).toBe(ids.size)
+    for (const { seen, position } of subscribers) {
+      expect(position?.offset).toBe(offset)
+      if (seen.length > 0) expect(offsetsOf(seen)).toEqual(numbered(offset - seen.length + 1, offset))
+      for (const message of seen) if (message.offset >= first) expect(message).toEqual(messages[message.offset - first])
+    }
+    return counts
+  }
+
+  it('[CH46] each acknowledged message is there once, and everybody has the same sequence or knows that it starts anew (seeds 1 to 40)', async () => {
+    const total = { acknowledged: 0, repeated: 0, recovered: 0, lost: 0, crashes: 0 }
+    for (let seed = 1; seed <= 40; seed++) {
+      try {
+        const counts = await run(seed)
+        for (const key of Object.keys(total) as (keyof typeof total)[]) total[key] += counts[key]
+      } catch (error) {
+        throw new Error(`seed ${seed}`, { cause: error })
+      }
+    }
+    expect(total.acknowledged).toBeGreaterThan(1_000)
+    for (const key of ['repeated', 'recovered', 'lost', 'crashes'] as const)
+      expect([key, total[key]]).toEqual([key, expect.toSatisfy((n: number) => n > 20)])
   })
 })

@@ -19,7 +19,7 @@ import type { ActorSystem } from '../../actors/system/system.ts'
 import { userKind } from '../../actors/user.ts'
 import { type DiskOptions, SimulatedDisk } from '../support/simJournals.ts'
 import { quiet, type SimulatedClock, type TestWorld, testWorld } from '../support/world.ts'
-import { house } from './house.ts'
+import { house, track } from './house.ts'
 
 export type Numbers = Omit<ChannelOptions, 'journals' | 'observe'>
 
@@ -66,6 +66,7 @@ export class ChannelHouse {
   readonly disk: SimulatedDisk
   readonly #numbers: Numbers
   readonly #open: () => Promise<Journals>
+  readonly #hasSlowDisk: boolean
   readonly heard = new Map<string, Heard[]>()
   readonly logged: string[] = []
   readonly observed = { published: 0, delivered: 0, refused: [] as string[], recovered: [] as string[] }
@@ -76,6 +77,7 @@ export class ChannelHouse {
     this.world = world
     this.#numbers = { ...numbers, ...given }
     this.disk = new SimulatedDisk(this.world.clock, disk)
+    this.#hasSlowDisk = disk.flushMs !== undefined
     this.#open = open === undefined ? async () => this.disk.open() : () => open(this.world)
   }
 
@@ -119,9 +121,16 @@ export class ChannelHouse {
 
   /** The process ends in good order, and the next one starts. */
   async reboot(given: Partial<Numbers> = {}): Promise<void> {
-    await this.system.close()
-    await this.journals.close()
+    await this.#during(this.system.close())
+    await this.#during(this.journals.close())
     await this.boot(given)
+  }
+
+  /** Time goes on while something that waits for a slow disk is waited for. */
+  async #during(work: Promise<unknown>): Promise<void> {
+    const waited = track(work)
+    for (await quiet(); this.#hasSlowDisk && waited.state === 'open'; await quiet()) this.clock.step()
+    await work
   }
 
   // ── what clients do ────────────────────────────────────────────────────────────────────────────────────────────

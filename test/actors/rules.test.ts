@@ -4,8 +4,10 @@ import { expect, it } from 'vitest'
 const here = new URL('.', import.meta.url)
 const ids = (text: string, pattern: RegExp) => new Set([...text.matchAll(pattern)].map(([, id]) => id))
 
-it('every rule in docs/reference/actors.md has a test, and every id in a title has a rule', () => {
-  const rules = ids(readFileSync(new URL('../../docs/reference/actors.md', here), 'utf8'), /^\| ([A-Z]{2}\d+) \|/gm)
+it('every rule in docs/reference has a test, and every id in a title has a rule', () => {
+  const reference = new URL('../../docs/reference/', here)
+  const pages = readdirSync(reference).map((name) => readFileSync(new URL(name, reference), 'utf8'))
+  const rules = ids(pages.join('\n'), /^\| ([A-Z]{2}\d+) \|/gm)
   const files = readdirSync(here).filter((name) => name.endsWith('.test.ts'))
   const tested = ids(files.map((name) => readFileSync(new URL(name, here), 'utf8')).join('\n'), /'\[([A-Z]{2}\d+)\] /g)
   expect([...tested].filter((id) => !rules.has(id))).toEqual([])

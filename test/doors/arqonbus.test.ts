@@ -193,6 +193,15 @@ describe('a message', () => {
     expect(encode(messages(message({ kind: 'event' })))).toMatchObject([{ type: 'message' }])
   })
 
+  it('that could not leave again is not taken in, for numbers and names grow on the way', () => {
+    const sized = (numbers: number) =>
+      `{"id":"${id}","type":"message","room":"r","channel":"c","payload":{"a":[${'1e20,'.repeat(numbers)}0]}}`
+    expect(decode(sized(40_000))).toMatchObject([{ type: 'request.publish' }])
+    expect(complaint(sized(100_000))).toMatchObject([
+      { type: 'error', request_id: id, error_code: 'VALIDATION_ERROR', payload: { code: 'message.too_large' } },
+    ])
+  })
+
   it('that is larger than a frame may be is left out, and that is said', () => {
     const large = message({ body: { text: 'x'.repeat(1024 * 1024) } })
     const frames = encode(messages(large))

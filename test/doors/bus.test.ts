@@ -1,10 +1,12 @@
 /** The wire of the bus, as docs/wire/bus.md has it. */
+import { readFileSync } from 'node:fs'
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import type { Account } from '../../actors/account.ts'
 import { errorTable } from '../../actors/errors.ts'
 import type { ChannelMessage, Json, Member, Output, PresenceOutput } from '../../actors/output.ts'
 import type { ClientRequest } from '../../actors/request.ts'
+import { options } from '../../src/config.ts'
 import { busDoor } from '../../src/doors/bus.ts'
 
 const MiB = 1024 * 1024
@@ -512,6 +514,7 @@ describe('the answer to', () => {
     ['channel_info', { channel: 'c', created_at: at, members: 3 }, { channel: 'c', created_at: iso, members: 3 }],
     ['create_channel', { channel: 'c', created_at: at }, { channel: 'c', created_at: iso }],
     ['create_room', { room: 'r', ttl: 5, expires_at: at }, { room: 'r', ttl: 5, expires_at: iso }],
+    ['revoke', { user: 'ann', tenant: '', before: at }, { user: 'ann', tenant: '', before: iso }],
     ['ping', { pong: true, timestamp: at }, { pong: true, timestamp: iso }],
   ])('%s has times as ISO 8601', (command, raw, spelled) => {
     expect(data(answer(command, json(raw)))).toEqual(spelled)
@@ -686,5 +689,33 @@ describe('whatever comes and goes', () => {
       }),
       { numRuns: 1_000 },
     )
+  })
+})
+
+describe('docs/wire/bus.md', () => {
+  const page = readFileSync(new URL('../../docs/wire/bus.md', import.meta.url), 'utf8')
+  const named = (pattern: RegExp) => [...new Set(page.match(pattern) ?? [])]
+
+  it('names errors and options that there are', () => {
+    const codes = named(/`(message|channel|auth|access|hook|rate|command|storage)\.[a-z_]+`/g).map((text) => text.slice(1, -1))
+    expect(codes.length).toBeGreaterThan(10)
+    for (const code of codes) expect(Object.keys(errorTable)).toContain(code)
+    const paths = named(/`(bus|limits)\.\w+`/g).map((text) => text.slice(1, -1))
+    expect(paths.length).toBeGreaterThan(10)
+    for (const path of paths) expect(options.map((option) => option.path)).toContain(path)
+  })
+
+  it('shows frames that the door takes', () => {
+    const frames = [...page.matchAll(/^\{"type":"(?:message|command|batch)".*\}$/gm)]
+      .map(([frame]) => frame)
+      .filter((frame) => !frame.includes('…,'))
+    expect(frames.length).toBeGreaterThan(3)
+    for (const frame of frames) for (const request of door.decode(frame)) expect([frame, request.type]).not.toEqual([frame, 'request.bad'])
+  })
+
+  it('lists every event of the server', () => {
+    const types = ['user_joined', 'user_left', 'user_status', 'user_online', 'user_offline', 'room_expired', 'channel_deleted']
+    for (const type of [...types, 'channel_forbidden', 'lost', 'message_too_large', 'telemetry'])
+      expect(page).toMatch(new RegExp(`^\\|.*\`${type}\`.*\\|$`, 'm'))
   })
 })

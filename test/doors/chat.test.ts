@@ -164,8 +164,14 @@ describe('what a chat client hears', () => {
       { type: 'message', data: chatMessage() },
       { type: 'message', data: chatMessage({ content: 'from a bus client', user: 'sensor', sequence: 8 }) },
     ])
-    const [first, second] = encode(messages(message({ body: { temperature: 21 } }), message({ body: ['a', 1, null] })))
-    expect([first?.data.content, second?.data.content]).toEqual(['{"temperature":21}', '["a",1,null]'])
+    const bodies = [{ temperature: 21 }, ['a', 1, null], { content: 'native' }, { content: 'x', position: 1 }, { text: 1 }]
+    expect(bodies.map((body) => encode(messages(message({ body })))[0]?.data.content)).toEqual([
+      '{"temperature":21}',
+      '["a",1,null]',
+      'native',
+      '{"content":"x","position":1}',
+      '{"text":1}',
+    ])
   })
 
   it('gets a note in place of a message that is larger than a frame may be, so that the sequence has no hole', () => {

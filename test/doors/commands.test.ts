@@ -1,4 +1,5 @@
 /** The built-in commands: what they take, what they ask of the session, what they answer. */
+import { readFileSync } from 'node:fs'
 import { describe, expect, it } from 'vitest'
 import type { Account } from '../../actors/account.ts'
 import type { Joined, Page } from '../../actors/channelMessages.ts'
@@ -491,5 +492,22 @@ describe('ping, help and telemetry', () => {
     expect(await asked('subscribe_telemetry', {})).toEqual([['watch', []]])
     expect(await asked('subscribe_telemetry', { events: ['joined'] })).toEqual([['watch', ['joined']]])
     expect(await asked('unsubscribe_telemetry', {})).toEqual([['watch', undefined]])
+  })
+})
+
+describe('docs/reference/commands.md', () => {
+  const page = readFileSync(new URL('../../docs/reference/commands.md', import.meta.url), 'utf8')
+
+  it('has a row for every command, and for nothing else', () => {
+    const rows = [...page.matchAll(/^\| `([a-z_]+)` \|/gm)].map(([, name]) => name)
+    expect(rows).toEqual(table.map(({ name }) => name))
+  })
+
+  it('has the parameters that `help` has', () => {
+    for (const { name, help } of table) {
+      const row = page.split('\n').find((line) => line.startsWith(`| \`${name}\``)) ?? ''
+      const optional = [...help.matchAll(/(\w+)\?/g)].map(([, parameter]) => parameter)
+      for (const parameter of optional) expect([name, row]).toEqual([name, expect.stringContaining(`\`${parameter}?\``)])
+    }
   })
 })

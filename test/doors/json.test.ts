@@ -18,10 +18,10 @@ describe('a text of a client', () => {
   })
 
   it('is measured in bytes of UTF-8, at the limit', () => {
-    const sized = (bytes: number, letter: string) =>
-      `{"a":"${letter.repeat((bytes - 8) / Buffer.byteLength(letter))}"}`.padEnd(
-        bytes - ((bytes - 8) / Buffer.byteLength(letter)) * (Buffer.byteLength(letter) - letter.length),
-      )
+    const sized = (bytes: number, letter: string) => {
+      const object = `{"a":"${letter.repeat(100)}"}`
+      return object + ' '.repeat(bytes - Buffer.byteLength(object))
+    }
     for (const letter of ['x', 'ä', '😀']) {
       expect([letter, Buffer.byteLength(sized(1_000, letter)), codeOf(sized(1_000, letter))]).toEqual([letter, 1_000, undefined])
       expect([letter, codeOf(`${sized(1_000, letter)} `)]).toEqual([letter, 'message.too_large'])
@@ -79,6 +79,6 @@ describe('ids in other protocols', () => {
     // The last character carries two bits: these four would be the same bytes.
     const alike = ['w', 'x', 'y', 'z'].map((last) => own.slice(0, -1) + last)
     expect(new Set(alike.map(hexOf)).size).toBe(4)
-    fc.assert(fc.property(fc.string(), (id) => expect(hexOf(id)).toMatch(/^[0-9a-f]{32}$/)))
+    fc.assert(fc.property(fc.string(), (id) => /^[0-9a-f]{32}$/.test(hexOf(id))))
   })
 })

@@ -1,12 +1,18 @@
 /** The reference docs are pinned to the tables in the code. `UPDATE_DOCS=true npx vitest run test/house` writes them. */
 import { readFileSync, writeFileSync } from 'node:fs'
 import { describe, expect, it } from 'vitest'
-import { errorTable } from '../../actors/errors.ts'
+import { type ErrorCode, errorTable } from '../../actors/errors.ts'
+import { telemetryEvents } from '../../actors/telemetry.ts'
 import { options } from '../../src/config.ts'
 import { closeTable } from '../../src/doors/closeCodes.ts'
+import { statusOf } from '../../src/http/errors.ts'
 
 const table = (head: readonly string[], rows: readonly (readonly string[])[]): string =>
   [head, head.map(() => '---'), ...rows].map((row) => `| ${row.map((cell) => cell.replaceAll('|', '\\|')).join(' | ')} |`).join('\n')
+
+/** Codes by their status; those that leave no actor, or end the start, have one for completeness only. */
+const statuses = new Map<number, ErrorCode[]>()
+for (const code of Object.keys(errorTable) as ErrorCode[]) statuses.set(statusOf(code), [...(statuses.get(statusOf(code)) ?? []), code])
 
 const tables: Readonly<Record<string, { readonly file: string; readonly text: string }>> = {
   options: {
@@ -33,6 +39,20 @@ const tables: Readonly<Record<string, { readonly file: string; readonly text: st
     text: table(
       ['close code', 'reason begins with', 'come back'],
       Object.entries(closeTable).map(([code, close]) => [String(close?.code), `\`${code}\``, close?.retry ? 'yes' : 'no']),
+    ),
+  },
+  telemetry: {
+    file: 'docs/operations.md',
+    text: table(
+      ['event', 'fields'],
+      Object.entries(telemetryEvents).map(([event, fields]) => [`\`${event}\``, fields.map((field) => `\`${field}\``).join(', ')]),
+    ),
+  },
+  statuses: {
+    file: 'docs/reference/http.md',
+    text: table(
+      ['status', 'codes'],
+      [...statuses].sort(([a], [b]) => a - b).map(([status, codes]) => [String(status), codes.map((code) => `\`${code}\``).join(', ')]),
     ),
   },
 }

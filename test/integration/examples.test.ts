@@ -1,9 +1,13 @@
 /** The examples do what they say. */
-import { execFileSync } from 'node:child_process'
+import { execFileSync, spawn } from 'node:child_process'
 import { readFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
-import { describe, expect, it } from 'vitest'
-import { temporaryDirectory } from '../support/process.ts'
+import { afterEach, describe, expect, it, onTestFinished } from 'vitest'
+import { BusClient, closeBusClients } from '../support/bus.ts'
+import { startTroupe, temporaryDirectory } from '../support/process.ts'
+import { until } from '../support/wait.ts'
+
+afterEach(closeBusClients)
 
 describe('examples/hello-actor.ts', () => {
   it('goes on counting when it is run again on the same data', () => {
@@ -27,12 +31,51 @@ describe('examples/order.ts', () => {
   })
 })
 
+describe('examples/bus-client.ts', () => {
+  it('shows every message once, although the server is killed and the network is away meanwhile', async () => {
+    const data = temporaryDirectory()
+    const program = fileURLToPath(new URL('../../dist/programs/bus-client.js', import.meta.url))
+    let troupe = await startTroupe(data.path)
+    const { port } = troupe
+    const client = spawn(process.execPath, [program, `${troupe.ws}/`, 'general', 'alice'], { stdio: ['pipe', 'pipe', 'inherit'] })
+    onTestFinished(async () => {
+      client.kill('SIGKILL')
+      await troupe.kill()
+      data.remove()
+    })
+    let shown = ''
+    client.stdout.on('data', (chunk: Buffer) => {
+      shown += chunk
+    })
+    const other = new BusClient(`${troupe.ws}/`)
+    await other.opened()
+    await until(async () => (await other.command('channel_info', { channel: 'general' })).data?.members === 1, 'the client in the channel')
+    await other.publish('general', { text: 'one' }, { sender: 'bob' })
+    await until(() => shown === 'bob: one\n', 'the first message')
+    await troupe.kill()
+    client.stdin.write('two\nthree\n')
+    troupe = await startTroupe(data.path, ['--port', String(port)])
+    const back = new BusClient(`${troupe.ws}/`)
+    await back.opened()
+    await back.publish('general', { text: 'four' }, { sender: 'bob' })
+    await until(() => shown.split('\n').length === 5, 'all messages')
+    client.stdin.write('five\n')
+    await until(() => shown.includes('five'), 'the last message')
+    const lines = shown.trim().split('\n')
+    expect(lines[0]).toBe('bob: one')
+    expect([...lines].sort()).toEqual(['alice: five', 'alice: three', 'alice: two', 'bob: four', 'bob: one'])
+    expect(lines.indexOf('alice: two')).toBeLessThan(lines.indexOf('alice: three'))
+  })
+})
+
 describe('the code in the docs', () => {
   const read = (path: string) => readFileSync(new URL(`../../${path}`, import.meta.url), 'utf8')
 
   it.each([
     ['README.md', 'const counter', 'examples/hello-actor.ts'],
     ['docs/actors.md', 'const order', 'examples/order.ts'],
+    ['docs/channels.md', 'const hear', 'examples/bus-client.ts'],
+    ['docs/extend.md', 'const gameScore', 'examples/game-score.ts'],
   ])('%s: %s stands so in %s', (page, name, example) => {
     const block = [...read(page).matchAll(/```ts\n([\s\S]*?)```/g)].map((match) => match[1] ?? '').find((text) => text.includes(name))
     const definition = block?.slice(block.indexOf(name)).split('\n\n')[0]?.trim()

@@ -11,6 +11,7 @@ import { until } from '../support/wait.ts'
 const pathOf = (path: string) => fileURLToPath(new URL(`../../${path}`, import.meta.url))
 const example = (name: string) => pathOf(`dist/programs/${name}.js`)
 const moody = pathOf('test/support/moodyPlugin.mjs')
+const badges = pathOf('test/support/badgesPlugin.mjs')
 const withPlugins = (...plugins: string[]) => ['--set', `plugins=${plugins.join(',')}`]
 
 afterEach(closeBusClients)
@@ -76,6 +77,7 @@ describe('a server with plugins', () => {
       for (const mood of ['throws', 'returnsNoJson'])
         expect(await client.command('moody', { mood })).toMatchObject({ success: false, code: 'command.failed' })
       expect(client.texts.join()).not.toContain('1234')
+      expect((await troupe.line(({ where }) => where === 'moody')).error).toMatch(/1234[\s\S]*moodyPlugin/)
       expect(await client.command('double', { number: 1 })).toMatchObject({ success: true })
     })
   })
@@ -243,6 +245,60 @@ describe('a server with plugins', () => {
       await until(() => client.messages('slow').length === from + 5, 'five messages')
       expect(client.contents('slow').slice(from)).toEqual(['0', '1', '2', '3', '4'])
     })
+  })
+})
+
+describe('a login of a plugin', () => {
+  const data = temporaryDirectory()
+  let troupe: Running
+  beforeAll(async () => {
+    troupe = await startTroupe(data.path, withPlugins(badges))
+  })
+  afterAll(async () => {
+    await troupe.kill()
+    data.remove()
+  })
+
+  it('says who somebody is and what it may do', async () => {
+    const client = await connect(troupe)
+    expect(await client.command('authenticate', { token: 'badge-ada' })).toMatchObject({ success: true, data: { user: 'ada' } })
+    expect(await client.command('join_channel', { channel: 'town' })).toMatchObject({ success: true })
+    expect(await client.publish('town', 'x')).toMatchObject({ type: 'error', code: 'access.denied' })
+    expect(await client.command('authenticate', { token: 'none' })).toMatchObject({ success: false, code: 'auth.failed' })
+    expect(await client.command('authenticate', { username: 'ada', password: 'x' })).toMatchObject({ success: false, code: 'auth.failed' })
+  })
+
+  it('is looked at by the hooks: they refuse, or give another account', async () => {
+    const client = await connect(troupe)
+    const refused = { code: 'hook.rejected', error: 'badges of eve are not valid any more', rule: 'badges.onAuthenticate' }
+    expect(await client.command('authenticate', { token: 'badge-eve' })).toMatchObject({ success: false, ...refused })
+    expect(await client.command('authenticate', { token: 'badge-boss' })).toMatchObject({ success: true, data: { permissions: ['*'] } })
+    expect(await client.publish('town', 'x')).toMatchObject({ type: 'ack' })
+  })
+
+  it('is good for a connection, too, which a hook may refuse', async () => {
+    const ada = await new BusClient(`${troupe.ws}/?token=badge-ada`).opened()
+    expect((await ada.command('status')).data).toMatchObject({ user: 'ada' })
+    const mallory = new BusClient(`${troupe.ws}/?token=badge-mallory`)
+    expect(await mallory.closed).toMatchObject({ code: 4403, reason: expect.stringContaining('not today') })
+    expect(mallory.frames).toMatchObject([{ type: 'error', code: 'hook.rejected', error: 'not today', rule: 'badges.onConnect' }])
+  })
+
+  it('goes through the same hooks when it comes with the connection', async () => {
+    const boss = await new BusClient(`${troupe.ws}/?token=badge-boss`).opened()
+    expect(await boss.publish('town', 'x')).toMatchObject({ type: 'ack' })
+    const eve = new BusClient(`${troupe.ws}/?token=badge-eve`)
+    expect(await eve.closed).toMatchObject({ code: 4403 })
+    const post = (token: string) =>
+      fetch(`${troupe.http}/v1/channels/town/messages`, {
+        method: 'POST',
+        headers: { 'content-type': 'application/json', authorization: `Bearer ${token}` },
+        body: JSON.stringify({ content: 'by HTTP' }),
+      })
+    expect((await post('badge-boss')).status).toBe(201)
+    expect((await post('badge-ada')).status).toBe(403)
+    const refused = await post('badge-eve')
+    expect([refused.status, await refused.json()]).toMatchObject([403, { error: { code: 'hook.rejected', rule: 'badges.onAuthenticate' } }])
   })
 })
 

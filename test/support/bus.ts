@@ -3,6 +3,7 @@
  * to say and nothing by itself.
  */
 import { WebSocket } from 'ws'
+import type { Running } from './process.ts'
 import { until } from './wait.ts'
 
 export interface Frame {
@@ -140,3 +141,15 @@ export class BusClient {
     this.socket.terminate()
   }
 }
+
+export const connected = (server: Running): Promise<BusClient> => new BusClient(`${server.ws}/`).opened()
+
+/** A client that goes by a name, and so has an inbox and a status. */
+export const named = async (server: Running, username: string): Promise<BusClient> => {
+  const client = await connected(server)
+  await client.command('set_status', { username, status: 'online' })
+  return client
+}
+
+/** Times on the wire. */
+export const isoTime = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/

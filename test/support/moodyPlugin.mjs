@@ -47,8 +47,5 @@ export default definePlugin({
   hooks: {
     onJoin: (_client, channel) => onChannel(channel),
     onPublish: (_client, message) => onChannel(message.channel),
-    onConnect: ({ account }) => {
-      if (account.user === 'mallory') throw new TroupeError('hook.rejected', 'not today')
-    },
   },
 })

@@ -1,0 +1,115 @@
+/** The example chat in a real browser: two people, a server that is killed, nothing lost and nothing twice. */
+import { existsSync } from 'node:fs'
+import { type Browser, chromium, type Page } from 'playwright-core'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { BusClient, closeBusClients } from '../support/bus.ts'
+import { type Running, startTroupe, temporaryDirectory } from '../support/process.ts'
+import { until } from '../support/wait.ts'
+
+const executablePath = process.env.CHROMIUM
+const hasBrowser = executablePath !== undefined && existsSync(executablePath)
+/** Without these, Chromium looks for its maker's servers at every start. */
+const args = [
+  '--no-sandbox',
+  '--disable-gpu',
+  '--disable-quic',
+  '--no-first-run',
+  '--disable-background-networking',
+  '--disable-component-update',
+  '--disable-sync',
+]
+
+describe.skipIf(!hasBrowser)('the example chat in Chromium', () => {
+  const data = temporaryDirectory()
+  let browser: Browser
+  let troupe: Running
+  beforeAll(async () => {
+    troupe = await startTroupe(data.path)
+    browser = await chromium.launch({ executablePath: executablePath as string, args })
+  })
+  afterAll(async () => {
+    closeBusClients()
+    await browser?.close()
+    await troupe.kill()
+    data.remove()
+  })
+
+  const open = async (channel: string, name: string): Promise<Page> => {
+    const page = await (await browser.newContext()).newPage()
+    await page.goto(`${troupe.http}/examples/chat.html?channel=${channel}&name=${name}`)
+    await page.getByText(`${name} (you)`).waitFor()
+    return page
+  }
+  const say = async (page: Page, text: string) => {
+    await page.getByLabel('message').fill(text)
+    await page.getByRole('button', { name: 'send' }).click()
+  }
+  /** Without the times. */
+  const texts = async (page: Page) =>
+    (await page.locator('.message').allInnerTexts()).map((text) => text.replace(/^[^\n]+\n/, '').replace(/\s*\d+:\d\d.*$/, ''))
+  const shows = (page: Page, wanted: readonly string[]) =>
+    until(async () => JSON.stringify(await texts(page)) === JSON.stringify(wanted), wanted.join(', '))
+  const switchLink = (page: Page, to: 'connect' | 'disconnect') => page.getByRole('button', { name: to, exact: true }).click()
+
+  it('shows what others say, who is there and how they are', async () => {
+    const [ada, ben] = [await open('general', 'Ada'), await open('general', 'Ben')]
+    await say(ada, 'hello <b>Ben</b>')
+    await say(ben, 'hello Ada')
+    for (const page of [ada, ben]) await shows(page, ['hello <b>Ben</b>', 'hello Ada'])
+    expect(await ada.locator('.waiting').count()).toBe(0)
+    await ben.getByLabel('status').selectOption('away')
+    await ada.locator('#members li[data-status=away]', { hasText: 'Ben' }).waitFor()
+    await switchLink(ben, 'disconnect')
+    await ada.getByText('Ben left').waitFor()
+    for (const page of [ada, ben]) await page.context().close()
+  })
+
+  it('recovers what was said while it was away, and then says what it was told meanwhile', async () => {
+    const [ada, ben] = [await open('absent', 'Ada'), await open('absent', 'Ben')]
+    await say(ada, 'one')
+    await shows(ben, ['one'])
+    await switchLink(ben, 'disconnect')
+    await ben.getByText('not connected').waitFor()
+    await say(ada, 'two')
+    await say(ada, 'three')
+    await say(ben, 'from afar')
+    await shows(ada, ['one', 'two', 'three'])
+    await ben.locator('.waiting').waitFor()
+    await switchLink(ben, 'connect')
+    await ben.getByText('recovered 2 messages').waitFor()
+    for (const page of [ada, ben]) await shows(page, ['one', 'two', 'three', 'from afar'])
+    for (const page of [ada, ben]) await page.context().close()
+  })
+
+  it('begins anew when it missed more than is replayed', async () => {
+    const ada = await open('busy', 'Ada')
+    await say(ada, 'before')
+    await shows(ada, ['before'])
+    await switchLink(ada, 'disconnect')
+    const writer = await new BusClient(`${troupe.ws}/`).opened()
+    for (let n = 1; n <= 310; n++) writer.send({ type: 'message', channel: 'busy', content: { text: `message ${n}` } })
+    await writer.settled()
+    await switchLink(ada, 'connect')
+    await ada.getByText('too much was missed').waitFor()
+    await shows(
+      ada,
+      Array.from({ length: 50 }, (_, n) => `message ${n + 261}`),
+    )
+    await ada.context().close()
+  })
+
+  it('goes on after kill -9 and a new start', async () => {
+    const [ada, ben] = [await open('crash', 'Ada'), await open('crash', 'Ben')]
+    await say(ada, 'before')
+    await shows(ben, ['before'])
+    const { port } = troupe
+    await troupe.kill()
+    await ada.getByText('not connected').or(ada.getByText('connecting')).waitFor()
+    await say(ada, 'during')
+    troupe = await startTroupe(data.path, ['--port', String(port)])
+    await shows(ben, ['before', 'during'])
+    await say(ben, 'after')
+    for (const page of [ada, ben]) await shows(page, ['before', 'during', 'after'])
+    for (const page of [ada, ben]) await page.context().close()
+  })
+})
