@@ -474,25 +474,29 @@ class OpenChannel {
   // ── the end ────────────────────────────────────────────────────────────────────────────────────────────────────
 
   /**
-   * Everybody is told, the history goes, the actor stops; the next one of this name begins anew. Refused by the disk, it stops
+   * The history goes, everybody is told, the actor stops; the next one of this name begins anew. Refused by the disk, it stops
    * all the same, and whoever asked tries again. Errors: those of the journal.
    */
   async remove(reason: ClosedOutput['reason'], isRoom: boolean): Promise<void> {
     const closed = new TroupeError('channel.closed', this.#name)
     this.refusal ??= closed
-    // Those on their way to disk are told to everybody first.
+    // Those on their way to disk are published first.
     for (const { reject } of this.#queue.dropLate()) reject(closed)
     await Promise.allSettled(this.#writes)
     if (this.#isGone) throw closed
-    const at = this.#scope.now()
-    const output = Object.freeze(push(Object.freeze({ type: 'output.closed', channel: this.#name, isRoom, reason, at })))
-    for (const address of this.#presence.connections) this.#scope.tell(address, output)
     try {
       await this.#write(this.#options.journals.remove(this.#scope.address))
     } finally {
-      // Before the answer: what comes after it is for the next one.
-      if (!this.#isGone) this.#scope.stop()
+      if (!this.#isGone) this.#close(reason, isRoom)
     }
+  }
+
+  /** Told when the history is gone, and answered when the actor is: whoever joins as soon as he hears it finds the next one. */
+  #close(reason: ClosedOutput['reason'], isRoom: boolean): void {
+    const at = this.#scope.now()
+    const output = Object.freeze(push(Object.freeze({ type: 'output.closed', channel: this.#name, isRoom, reason, at })))
+    for (const address of this.#presence.connections) this.#scope.tell(address, output)
+    this.#scope.stop()
   }
 
   /** The incarnation ends, for whatever reason. The promise, if any, resolves when all that it wrote is on disk or refused. */

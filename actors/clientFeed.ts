@@ -57,7 +57,9 @@ export class ClientFeed {
   readonly #joining = new Set<string>()
   /** Those of them that wait for the answer to the present command. */
   #joined: string[] = []
-  #held: Output[] = []
+  #held: (() => void)[] = []
+  /** What was missed of channels, and came while a command was answered; goes out before anything that is new in them. */
+  #late: (() => void)[] = []
   #isSeenPlanned = false
 
   constructor(scope: Scope, life: SocketLife<Output>, sink: Sink<Output>, manners: Manners, listener: Listener) {
@@ -130,12 +132,17 @@ export class ClientFeed {
   }
 
   /** What was missed goes out, then what is new. */
-  caughtUp(channel: string, { isRecovered, epoch, offset, messages }: Joined): void {
+  caughtUp(channel: string, joined: Joined): void {
     if (this.#life.isClosed) return
-    if (isRecovered === false) this.hand({ type: 'output.gap', channel, isRecovered, epoch, offset, at: this.#scope.now() })
-    else if (messages.length > 0) this.hand({ type: 'output.messages', channel, messages })
+    if (this.#isAnswering) {
+      this.#late.push(() => this.caughtUp(channel, joined))
+      return
+    }
+    const { isRecovered, epoch, offset, messages } = joined
+    if (isRecovered === false) this.#life.send({ type: 'output.gap', channel, isRecovered, epoch, offset, at: this.#scope.now() })
+    else if (messages.length > 0) this.#life.send({ type: 'output.messages', channel, messages })
     this.#joining.delete(channel)
-    if (!this.#isAnswering) this.#release()
+    this.#release()
   }
 
   channelStopped(address: Address): void {
@@ -148,7 +155,7 @@ export class ClientFeed {
     if (this.#life.isClosed) return
     if (!this.#isHeld(output)) return this.#deliver(output)
     if (this.#held.length >= heldLimit) this.#life.close('connection.slow', 'while a command was answered')
-    else this.#held.push(output)
+    else this.#held.push(() => this.push(output))
   }
 
   #isHeld(output: Output): boolean {
@@ -209,7 +216,7 @@ export class ClientFeed {
   /** An answer to something other than a command: it may not overtake that of a command. */
   hand(output: Output): void {
     if (!this.#isAnswering) this.#life.send(output)
-    else this.#held.push(output)
+    else this.#held.push(() => this.#life.send(output))
   }
 
   /** A command is about to be answered: nothing may come between. */
@@ -233,9 +240,10 @@ export class ClientFeed {
   #release(): void {
     this.#isAnswering = false
     this.#scope.cancel('release')
-    const held = this.#held
+    const waiting = [...this.#late, ...this.#held]
+    this.#late = []
     this.#held = []
-    for (const output of held) this.push(output)
+    for (const proceed of waiting) proceed()
   }
 
   releaseLate(): void {
@@ -255,7 +263,7 @@ export class ClientFeed {
     const { user } = this.#listener
     const subscription = this.#subscriptions.get(inboxOf(user))
     if (subscription === undefined || subscription.offset === 0) return
-    if (this.#sink.queuedBytes > 0) return this.markUnseen()
+    if (this.#sink.queuedBytes > 0 || this.#joining.has(inboxOf(user))) return this.markUnseen()
     this.#scope.tell(subscription.address, { type: 'channel.seen', cursor: user, offset: subscription.offset })
   }
 }

@@ -67,7 +67,7 @@ const notice = (text: string) => append(make('li', text, 'notice'))
 
 const bubble = (sender: string, text: string): HTMLElement => {
   const item = make('li', '', sender === name ? 'message mine' : 'message')
-  item.append(make('b', sender), text)
+  item.append(make('b', sender), make('span', text))
   return item
 }
 
@@ -187,7 +187,11 @@ element('form').onsubmit = (event) => {
   append(item)
   publish(id, text)
 }
-status.onchange = () => command('set_status', { status: status.value })
+status.onchange = () => {
+  command('set_status', { status: status.value })
+  members.set(name, status.value) // a client does not hear of itself
+  showMembers()
+}
 element('toggle').onclick = () => {
   isWanted = !isWanted
   if (isWanted) connect()

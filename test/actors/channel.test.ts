@@ -606,6 +606,20 @@ describe('removal', () => {
     expect(again.message.epoch).not.toBe(message.epoch)
   })
 
+  it('[CH48] whoever joins as soon as he hears of the end finds the next one', async () => {
+    const house = await ChannelHouse.boot({}, { disk: { flushMs: () => 3 } })
+    const joined = track(house.join('bob', 'news'))
+    await house.clock.advance(100)
+    expect(joined.state).toBe('kept')
+    void house.publish('ada', 'news', 1)
+    await house.clock.advance(100)
+    void house.remove('news')
+    for (let ms = 0; ms < 100 && house.hears('bob').at(-1)?.type !== 'output.closed'; ms++) await house.clock.advance(1)
+    const again = track(house.join('bob', 'news'))
+    await house.clock.advance(100)
+    expect(again.value).toMatchObject({ epoch: '', offset: 0, isNew: true })
+  })
+
   it('[CH43] refuses requests while it goes on, and takes no new member', async () => {
     const house = await ChannelHouse.boot()
     await house.publish('ada', 'news', 1)

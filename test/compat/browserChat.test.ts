@@ -19,12 +19,15 @@ const args = [
   '--disable-sync',
 ]
 
+/** Who is gone has left soon. */
+const settings = ['--set', 'bus.graceMs=300']
+
 describe.skipIf(!hasBrowser)('the example chat in Chromium', () => {
   const data = temporaryDirectory()
   let browser: Browser
   let troupe: Running
   beforeAll(async () => {
-    troupe = await startTroupe(data.path)
+    troupe = await startTroupe(data.path, settings)
     browser = await chromium.launch({ executablePath: executablePath as string, args })
   })
   afterAll(async () => {
@@ -44,9 +47,7 @@ describe.skipIf(!hasBrowser)('the example chat in Chromium', () => {
     await page.getByLabel('message').fill(text)
     await page.getByRole('button', { name: 'send' }).click()
   }
-  /** Without the times. */
-  const texts = async (page: Page) =>
-    (await page.locator('.message').allInnerTexts()).map((text) => text.replace(/^[^\n]+\n/, '').replace(/\s*\d+:\d\d.*$/, ''))
+  const texts = (page: Page) => page.locator('.message span').allInnerTexts()
   const shows = (page: Page, wanted: readonly string[]) =>
     until(async () => JSON.stringify(await texts(page)) === JSON.stringify(wanted), wanted.join(', '))
   const switchLink = (page: Page, to: 'connect' | 'disconnect') => page.getByRole('button', { name: to, exact: true }).click()
@@ -88,7 +89,7 @@ describe.skipIf(!hasBrowser)('the example chat in Chromium', () => {
     await switchLink(ada, 'disconnect')
     const writer = await new BusClient(`${troupe.ws}/`).opened()
     for (let n = 1; n <= 310; n++) writer.send({ type: 'message', channel: 'busy', content: { text: `message ${n}` } })
-    await writer.settled()
+    await until(async () => (await writer.command('channel_info', { channel: 'busy' })).data.sequence === 311, 'all on disk')
     await switchLink(ada, 'connect')
     await ada.getByText('too much was missed').waitFor()
     await shows(
@@ -106,7 +107,7 @@ describe.skipIf(!hasBrowser)('the example chat in Chromium', () => {
     await troupe.kill()
     await ada.getByText('not connected').or(ada.getByText('connecting')).waitFor()
     await say(ada, 'during')
-    troupe = await startTroupe(data.path, ['--port', String(port)])
+    troupe = await startTroupe(data.path, ['--port', String(port), ...settings])
     await shows(ben, ['before', 'during'])
     await say(ben, 'after')
     for (const page of [ada, ben]) await shows(page, ['before', 'during', 'after'])

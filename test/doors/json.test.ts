@@ -52,7 +52,7 @@ describe('a text of a client', () => {
 
   it('may be anything at all without an error', () => {
     const brackets = fc.array(fc.constantFrom('{', '}', '[', ']', '"', '\\', ':', ',', '1', 'a')).map((parts) => parts.join(''))
-    fc.assert(fc.property(fc.oneof(brackets, fc.string({ unit: 'binary' })), (text) => void parseObject(text, limits)))
+    fc.assert(fc.property(fc.oneof(brackets, fc.string()), (text) => void parseObject(text, limits)))
     expect(codeOf('{"a":'.repeat(190))).toBe('message.malformed')
     expect(parseObject(`{"a":${'['.repeat(2_000_000)}`, { ...limits, bytes: 4_000_000 }).refusal?.code).toBe('message.malformed')
   })

@@ -204,8 +204,17 @@ describe('what is refused', () => {
     expect(reader.events.at(-1)).toMatchObject({ event: 'end', data: { code: 'auth.expired' } })
   })
 
+  it('[SE9] ends when the account is revoked, and says why', async () => {
+    const reader = await read('a', '', await as('eve', ['*'])).ready()
+    const admin = http().with(await as('root', ['admin']))
+    expect((await admin.send('POST', '/v1/revocations', { user: 'eve' })).status).toBe(201)
+    await reader.ended()
+    expect(reader.events.at(-1)).toMatchObject({ event: 'end', data: { code: 'auth.revoked' } })
+  })
+
   it('[SE9] is refused beyond the connections that there may be', async () => {
     const headers = await as('ann', ['*'])
+    await until(async () => (await http().get('/status')).body.connections.total === 0, 'the end of the readers before')
     for (let n = 0; n < 4; n++) await read('a', '', headers).ready()
     const fifth = read('a', '', headers)
     await fifth.ended()

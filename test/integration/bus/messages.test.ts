@@ -53,7 +53,10 @@ describe('a message', () => {
   it('[BW3] reaches the members from somebody who never joined, who hears the first eight of its own and no more', async () => {
     const [outsider, member] = await Promise.all([connected(server()), connected(server())])
     await member.join('budget')
-    for (let n = 0; n < 20; n++) outsider.send({ type: 'message', channel: 'budget', content: { n } })
+    for (let n = 0; n < 20; n++) {
+      outsider.send({ type: 'message', channel: 'budget', content: { n } })
+      outsider.send({ type: 'command', command: 'create_channel', channel: `beside/${n}` }) // an echo does not get lost in it
+    }
     await until(() => member.messages('budget').length === 20, 'all at the member')
     await outsider.settled()
     expect(outsider.contents('budget')).toEqual(Array.from({ length: 8 }, (_, n) => ({ n })))

@@ -120,22 +120,26 @@ describe('a private message', () => {
     expect((await bobs[0]?.command('history', { channel: 'private_bob' }))?.data.messages).toHaveLength(2)
   })
 
-  it('[BX2] waits for a user who is not there, over a restart, and comes once', async () => {
+  it.each([
+    ['is still in memory', undefined],
+    ['was restarted', 'SIGKILL'],
+  ] as const)('[BX2] waits for a user who is not there, in a server that %s, and comes once', async (_what, signal) => {
+    const user = `cora-${signal}`
     const ada = await named(server(), 'ada')
-    for (let n = 0; n < 3; n++) await ada.publish('private_cora', { n })
-    await restart('SIGKILL')
-    const cora = await named(server(), 'cora')
+    for (let n = 0; n < 3; n++) await ada.publish(`private_${user}`, { n })
+    if (signal !== undefined) await restart(signal)
+    const cora = await named(server(), user)
     await until(() => cora.messages().length === 3, 'what waited')
     expect(cora.contents()).toEqual([{ n: 0 }, { n: 1 }, { n: 2 }])
     await until(async () => {
-      const again = await named(server(), 'cora')
+      const again = await named(server(), user)
       await again.settled()
       await again.settled()
       const count = again.messages().length
       again.terminate()
       return count === 0
     }, 'the end of the repetition')
-    await (await connected(server())).publish('private_cora', { n: 3 })
+    await (await connected(server())).publish(`private_${user}`, { n: 3 })
     await until(() => cora.messages().length === 4, 'the next one')
   })
 })
