@@ -130,6 +130,8 @@ class Client implements Session, Listener {
   /** Requests that wait for the one before. */
   readonly #waiting: { readonly request: ClientRequest; readonly frame: Frame }[] = []
   #isBusy = false
+  /** The socket has ended, but not all that came from it is done. */
+  #isLeaving = false
   #hasLoggedIn: boolean
   #echoes: number
   #heardAt: EpochMs
@@ -261,6 +263,7 @@ class Client implements Session, Listener {
       try {
         next()
         this.#next()
+        if (this.#isLeaving && !this.#isBusy) this.life.gone()
       } catch (error) {
         this.#scope.log.error({ client: this.#scope.address, error: String(error) }, 'a client failed and is disconnected')
         this.life.close('channel.unavailable', '')
@@ -613,6 +616,16 @@ class Client implements Session, Listener {
     this.#tellStatus()
   }
 
+  /**
+   * The socket has ended. What the client said before is done all the same: one that creates a channel, publishes and closes would
+   * lose its message without a word. What takes longer than the next ping and its answer is given up.
+   */
+  gone(): void {
+    if (!this.#isBusy) return this.life.gone()
+    this.#isLeaving = true
+    this.feed.deafen()
+  }
+
   heartbeat(): void {
     const { heartbeatMs } = this.#manners
     this.life.send({ type: 'output.heartbeat', at: this.now() })
@@ -666,6 +679,7 @@ export const clientKind = (options: ClientOptions) =>
       ...socketHandlers,
       'connection.pong': (client) => client.pong(),
       'connection.drained': () => {},
+      'connection.gone': (client) => client.gone(),
       'connection.deadline': (client) => client.deadline(),
       'client.receive': (client, { requests }) => client.receive(requests),
       'client.push': (client, { output }) => client.feed.push(output),

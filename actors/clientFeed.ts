@@ -61,6 +61,7 @@ export class ClientFeed {
   /** What was missed of channels, and came while a command was answered; goes out before anything that is new in them. */
   #late: (() => void)[] = []
   #isSeenPlanned = false
+  #isDeaf = false
 
   constructor(scope: Scope, life: SocketLife<Output>, sink: Sink<Output>, manners: Manners, listener: Listener) {
     this.#scope = scope
@@ -152,7 +153,7 @@ export class ClientFeed {
   // ── messages ───────────────────────────────────────────────────────────────────────────────────────────────────
 
   push(output: Output): void {
-    if (this.#life.isClosed) return
+    if (this.#life.isClosed || this.#isDeaf) return
     if (!this.#isHeld(output)) return this.#deliver(output)
     if (this.#held.length >= heldLimit) this.#life.close('connection.slow', 'while a command was answered')
     else this.#held.push(() => this.push(output))
@@ -250,6 +251,11 @@ export class ClientFeed {
     if (this.#isAnswering) this.#release()
   }
 
+  /** There is nobody any more who could hear; from now on nothing counts as delivered. */
+  deafen(): void {
+    this.#isDeaf = true
+  }
+
   /** The inbox has something that is not known to be delivered. */
   markUnseen(): void {
     if (this.#isSeenPlanned) return
@@ -262,7 +268,7 @@ export class ClientFeed {
     this.#isSeenPlanned = false
     const { user } = this.#listener
     const subscription = this.#subscriptions.get(inboxOf(user))
-    if (subscription === undefined || subscription.offset === 0) return
+    if (this.#isDeaf || subscription === undefined || subscription.offset === 0) return
     if (this.#sink.queuedBytes > 0 || this.#joining.has(inboxOf(user))) return this.markUnseen()
     this.#scope.tell(subscription.address, { type: 'channel.seen', cursor: user, offset: subscription.offset })
   }

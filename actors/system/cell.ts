@@ -402,7 +402,9 @@ export class Cell implements Scope<unknown>, Host, Runnable, Linked<Cell> {
         settle()
       },
       (error) => {
-        this.#refuse(message, origin, toTroupeError(error, this.address))
+        // A refusal that its asker hears is an answer; only what nobody hears, or nobody meant, is a dead letter.
+        if (origin instanceof Ask && isTroupeError(error)) origin.refuse(error)
+        else this.#refuse(message, origin, toTroupeError(error, this.address))
         settle()
       },
     )

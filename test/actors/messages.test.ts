@@ -157,7 +157,16 @@ describe('ask', () => {
     await clock.advance(100)
     expect(await failure).toMatchObject({ code: 'actor.failed', cause: expect.objectContaining({ message: 'boom' }) })
     expect(await codeOf(system.ask('speaker/a', { type: 'rejects' }))).toBe('storage.full')
-    expect(codes(system)).toEqual(['actor.failed', 'storage.full'])
+    expect(codes(system)).toEqual(['actor.failed'])
+  })
+
+  it('[AK6] a TroupeError that a promise brings is an answer, and a dead letter only where nobody asked', async () => {
+    const { system, clock } = house([speaker])
+    expect(await codeOf(system.ask('speaker/a', { type: 'rejects' }))).toBe('storage.full')
+    expect(codes(system)).toEqual([])
+    system.tell('speaker/a', { type: 'rejects' })
+    await clock.advance(1)
+    expect(codes(system)).toEqual(['storage.full'])
   })
 
   it('[AK3] of itself is refused at once', async () => {

@@ -55,6 +55,7 @@ describe.skipIf(!hasBrowser)('the example chat in Chromium', () => {
   it('shows what others say, who is there and how they are', async () => {
     const [ada, ben] = [await open('general', 'Ada'), await open('general', 'Ben')]
     await say(ada, 'hello <b>Ben</b>')
+    await shows(ben, ['hello <b>Ben</b>'])
     await say(ben, 'hello Ada')
     for (const page of [ada, ben]) await shows(page, ['hello <b>Ben</b>', 'hello Ada'])
     expect(await ada.locator('.waiting').count()).toBe(0)
@@ -71,8 +72,7 @@ describe.skipIf(!hasBrowser)('the example chat in Chromium', () => {
     await shows(ben, ['one'])
     await switchLink(ben, 'disconnect')
     await ben.getByText('not connected').waitFor()
-    await say(ada, 'two')
-    await say(ada, 'three')
+    for (const text of ['two', 'three']) await say(ada, text)
     await say(ben, 'from afar')
     await shows(ada, ['one', 'two', 'three'])
     await ben.locator('.waiting').waitFor()

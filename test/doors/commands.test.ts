@@ -1,6 +1,6 @@
 /** The built-in commands: what they take, what they ask of the session, what they answer. */
 import { readFileSync } from 'node:fs'
-import { describe, expect, it } from 'vitest'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import type { Account } from '../../actors/account.ts'
 import type { Joined, Page } from '../../actors/channelMessages.ts'
 import type { Command, Session } from '../../actors/command.ts'
@@ -152,6 +152,16 @@ const detail = (name: string, params: unknown): Promise<string> =>
   )
 
 describe('parameters', () => {
+  /** Where times without a zone would show that they are taken for local ones. */
+  const zone = process.env.TZ
+  beforeAll(() => {
+    process.env.TZ = 'Pacific/Chatham'
+  })
+  afterAll(() => {
+    if (zone === undefined) delete process.env.TZ
+    else process.env.TZ = zone
+  })
+
   it.each([
     ['join_channel', {}, 'channel: required'],
     ['join_channel', undefined, 'channel: required'],

@@ -7,7 +7,7 @@
 import { createHmac } from 'node:crypto'
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { afterAll, beforeEach, describe, expect, it } from 'vitest'
 import { ec, jwk, pem, rsa, type TokenOptions, token } from '../auth/tokens.ts'
 import { closeReaders } from '../support/events.ts'
 import { temporaryDirectory } from '../support/process.ts'
@@ -61,7 +61,7 @@ describe('access', () => {
   let words = 0
   const newWords = () => `words ${++words} `
   const witness: Partial<Record<DoorName, Visitor>> = {}
-  beforeAll(async () => {
+  beforeEach(async () => {
     for (const door of ['bus', 'documents'] as const) {
       const one = visit(server(), door, root)
       await one.arrived()

@@ -85,8 +85,8 @@ const protocols: Readonly<Record<'bus' | 'chat' | 'pubsub' | 'arqonbus', Protoco
   arqonbus: {
     path: '/arqonbus',
     join: { type: 'command', command: 'join_channel', args: { room: 'default', channel: place } },
-    say: (content) => ({ type: 'message', channel: place, payload: { content } }),
-    forge: (content, sender) => ({ type: 'message', channel: place, payload: { content }, sender, from_client: sender }),
+    say: (content) => ({ type: 'message', room: 'default', channel: place, payload: { content } }),
+    forge: (content, sender) => ({ type: 'message', room: 'default', channel: place, payload: { content }, sender, from_client: sender }),
     settle: {
       ask: { type: 'command', command: 'ping' },
       answers: ({ type, command }) => type === 'command_response' && command === 'ping',
@@ -113,7 +113,7 @@ class SocketVisitor implements Visitor {
   }
 
   async arrived(): Promise<void> {
-    await until(() => this.#wire.socket.readyState === 1 || this.#refusedUpgrade !== undefined, 'the connection')
+    await until(() => this.#wire.socket.readyState === 1 || this.ending !== undefined, 'the connection')
     await this.settled()
   }
 

@@ -171,10 +171,11 @@ describe('a message', () => {
     const reader = await connected(server())
     await reader.join('goodbye')
     const writer = await connected(server())
-    writer.send({ type: 'command', command: 'create_channel', channel: 'made in haste' })
-    for (let n = 0; n < 100; n++) writer.send({ type: 'message', channel: 'goodbye', content: { n } })
+    for (let n = 0; n < 50; n++) writer.send({ type: 'command', command: 'create_channel', channel: `made in haste/${n}` })
+    for (let n = 0; n < 50; n++) writer.send({ type: 'message', channel: 'goodbye', content: { n } })
     await writer.close()
-    await until(() => reader.messages('goodbye').length === 100, 'all of them')
+    await until(() => reader.messages('goodbye').length === 50, 'all of them')
+    await until(async () => (await reader.command('members', { channel: 'goodbye' })).data.member_count === 1, 'its end')
   })
 
   it('[BW11] may be close to 1 MiB, and then comes through whole; what would not fit into 1 MiB with its envelope is refused', async () => {
