@@ -9,7 +9,7 @@ import { type Account, decide, scopedId } from '../actors/account.ts'
 import type { ClientInput, ClientMessage } from '../actors/client.ts'
 import { refusalOf } from '../actors/clientAccess.ts'
 import type { ConnectionInput, ConnectionMessage } from '../actors/connection.ts'
-import { type ErrorCode, TroupeError } from '../actors/errors.ts'
+import { type ErrorCode, errorTable, TroupeError } from '../actors/errors.ts'
 import type { Refusal } from '../actors/output.ts'
 import type { ActorSystem } from '../actors/system/system.ts'
 import type { World } from '../actors/world.ts'
@@ -121,7 +121,7 @@ export class Edge {
     const { code, message } = refusal
     const denial: Denial = (wanted.kind === 'bus' ? this.#options.doors[wanted.door].deny?.(refusal) : undefined) ?? {
       close: closeOf(code).code,
-      reason: closeReason(code, message.replace(/^[^:]*: ?/, '')),
+      reason: closeReason(code, detailOf(code, message)),
     }
     if ('status' in denial) return refuseUpgrade(arrival.socket, denial)
     this.#open(wanted, arrival, (ws) => ws.close(denial.close, denial.reason))
@@ -235,6 +235,10 @@ const sockets = (maxPayload: number): WebSocketServer =>
     handleProtocols: (protocols) => answeredProtocol(protocols) ?? false,
     ...{ closeTimeout: closeGraceMs }, // missing in the types
   })
+
+/** What a message says beyond the text of its code. */
+const detailOf = (code: ErrorCode, message: string): string =>
+  message.startsWith(errorTable[code].text) ? message.slice(errorTable[code].text.length + 2) : message
 
 const refused = (code: ErrorCode, detail?: string): Refusal => refusalOf(new TroupeError(code, detail))
 
