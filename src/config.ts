@@ -111,7 +111,7 @@ export const schema = z.strictObject({
     .prefault({}),
   bus: z
     .strictObject({
-      messageBytes: bytes(MiB, 'Largest message of a bus client; nothing larger is sent to one, either.'),
+      messageBytes: bytes(MiB, 'Largest message of a bus client. No frame above this, or above 1 MiB if that is more, is sent to one.'),
       smallMessageBytes: bytes(64 * 1024, 'Largest message of a chat or pub/sub client.'),
       depth: count(64, 'Deepest nesting of a message.'),
       autoCreate: flag(true, 'A channel comes into being when somebody joins it or publishes to it.'),
