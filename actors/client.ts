@@ -25,6 +25,7 @@ import {
   type Resource,
   type Roster,
   scopedId,
+  userDefect,
 } from './account.ts'
 import type { ChannelRequest, ChannelState, DirectoryPage, Joined, Page, Published, Range } from './channelMessages.ts'
 import { inboxOf } from './channelMessages.ts'
@@ -322,7 +323,7 @@ class Client implements Session, Listener {
   #nameAfter(sender: string): void {
     const { account } = this
     if (!account.isAnonymous || sender === account.user || this.#isNamed || !this.#manners.trustsSender) return
-    if (this.#options.mayRename) void this.#become({ ...account, user: sender })
+    if (this.#options.mayRename && userDefect(sender) === undefined) void this.#become({ ...account, user: sender })
   }
 
   #command({ ref, command: name, params }: Extract<ClientRequest, { type: 'request.command' }>, done: () => void): void {
@@ -424,10 +425,13 @@ class Client implements Session, Listener {
     }
   }
 
-  async rename(user: string): Promise<void> {
+  async rename(name: string): Promise<void> {
+    const user = name.normalize('NFC')
     if (user === this.account.user) return
     if (!this.account.isAnonymous || !this.#options.mayRename)
       throw new TroupeError('access.denied', `this client is ${this.account.user}`, { rule: 'names are those of accounts' })
+    const defect = userDefect(user)
+    if (defect !== undefined) throw new TroupeError('command.bad_parameters', defect)
     await this.#become({ ...this.account, user })
   }
 

@@ -31,7 +31,7 @@ Commands
 Options
   --host ADDRESS           listen on this address (127.0.0.1)
   --port PORT              main port (9100)
-  --listen PORT[:PROFILE]  one more listener; may be repeated. Profiles: main, yjs
+  --listen PORT[:PROFILE]  one more listener; may be repeated. Profiles: main, yjs, bus, chat, pubsub, arqonbus
   --data DIR               directory of the database (./data)
   --log-level LEVEL        debug, info, warn, error, silent (info)
   --config FILE            configuration file (troupe.config.json or troupe.config.js)

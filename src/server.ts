@@ -4,7 +4,6 @@
 import { createServer, type IncomingMessage, type Server } from 'node:http'
 import type { AddressInfo, Socket } from 'node:net'
 import type { FastifyInstance, FastifyPluginAsync } from 'fastify'
-import type { Roster } from '../actors/account.ts'
 import { channelKind } from '../actors/channel.ts'
 import { type ClientOptions, clientKind } from '../actors/client.ts'
 import type { ConnectionLimits } from '../actors/connection.ts'
@@ -25,6 +24,7 @@ import { awarenessLimits } from '../crdt/awareness.ts'
 import { awarenessPolicy } from '../crdt/awarenessState.ts'
 import { updateLimits } from '../crdt/update.ts'
 import { type Authenticator, createAuthenticator } from './auth/authenticator.ts'
+import { GuardedRoster } from './auth/roster.ts'
 import { builtinCommands } from './bus/commands.ts'
 import type { Config, Profile } from './config.ts'
 import { WorkerCompactor } from './documents/compactor.ts'
@@ -90,7 +90,7 @@ export class TroupeServer {
   readonly #log: Log
   readonly #ground: Ground
   readonly #tap = new TelemetryBuffer()
-  readonly #roster: Roster = new Map()
+  readonly #roster: GuardedRoster
   readonly #metrics: Metrics
   readonly #compactor = new WorkerCompactor()
   readonly #clients: ClientOptions
@@ -105,6 +105,10 @@ export class TroupeServer {
     this.config = config
     this.#log = log
     this.#ground = ground
+    this.#roster = new GuardedRoster(
+      (account) => authenticator.isRevoked(account),
+      (address) => this.system.tell(address, { type: 'connection.close', code: 'auth.revoked', detail: '' } satisfies SocketMessage),
+    )
     this.journals = journals
     journals.onStatus(({ state }) => {
       if (this.#tap.isOn) this.#tap.emit({ event: 'storage', at: world.clock.now(), tenant: '', state })
@@ -208,7 +212,7 @@ export class TroupeServer {
       builtins: builtinCommands({
         startedAt,
         messageBytes: config.bus.messageBytes,
-        checksPasswords: config.auth.users !== '',
+        checksPasswords: config.auth.users !== '' || plugins.some(({ auth }) => auth !== undefined),
         all: () => extensions.commands.values(),
       }),
     })
@@ -219,7 +223,7 @@ export class TroupeServer {
     try {
       await server.system.start()
       await authenticator.load(server.system)
-      authenticator.onRevoked(() => server.#expel())
+      authenticator.onRevoked(server.#roster.look)
       if (isListening) await server.#listen()
       return server
     } catch (error) {
@@ -290,13 +294,6 @@ export class TroupeServer {
   /** Resolves when it is on disk. Errors: `auth.too_many_revocations`, those of the store. */
   revoke(request: RevocationRequest): Promise<Revocation> {
     return this.#ground.authenticator.revoke(request)
-  }
-
-  /** Closes the connections of accounts that are no longer good (`auth.revoked`). */
-  #expel(): void {
-    const { authenticator } = this.#ground
-    const goodbye: SocketMessage = { type: 'connection.close', code: 'auth.revoked', detail: '' }
-    for (const [address, account] of this.#roster) if (authenticator.isRevoked(account)) this.system.tell(address, goodbye)
   }
 
   // ── closing ────────────────────────────────────────────────────────────────────────────────────────────────────

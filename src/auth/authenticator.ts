@@ -22,7 +22,7 @@ import type { Config } from '../config.ts'
 import { jwtProvider } from './jwt.ts'
 import type { AuthProvider } from './provider.ts'
 import { Throttle } from './throttle.ts'
-import { usersProvider } from './users.ts'
+import { type UsersFile, usersProvider } from './users.ts'
 
 export interface AuthenticatorOptions {
   readonly auth: Config['auth']
@@ -53,6 +53,7 @@ export class Authenticator {
   readonly #anonymousPermissions: readonly string[]
   #revoked = (): void => {}
   #system: Asked | undefined
+  #users: UsersFile | undefined
 
   private constructor({ auth, world }: AuthenticatorOptions, providers: readonly AuthProvider[]) {
     this.isRequired = !auth.anonymous
@@ -81,14 +82,16 @@ export class Authenticator {
       )
     const authenticator = new Authenticator(options, providers)
     gone = (user, tenant) => authenticator.#note({ user, tenant, before: world.clock.now() })
+    authenticator.#users = users
     return authenticator
   }
 
-  /** Before the first client comes: reads what was revoked. Errors: those of the actor. */
+  /** Before the first client comes: reads what was revoked, and begins to look at the users file. Errors: those of the actor. */
   async load(system: Asked): Promise<void> {
     const revocations = (await system.ask(revocationsAddress, { type: 'revocations.list' })) as Revocation[] // what the actor answers
     for (const revocation of revocations) this.#revocations.add(revocation)
     this.#system = system
+    this.#users?.begin()
   }
 
   /** `listener` is called when something was revoked, or a user is no more: look at every connection with `isRevoked`. */

@@ -47,12 +47,14 @@ const versionOf = async (file: string): Promise<string> => {
   return `${ino} ${size} ${mtimeNs}`
 }
 
-class UsersFile implements AuthProvider {
+export class UsersFile implements AuthProvider {
   readonly name = 'users'
   readonly #options: UsersOptions
   readonly #gate = new Gate(width, waiting)
   #users: Users
   #version: string
+  /** Why the file could not be used when it was last looked at. */
+  #fault: string | undefined
   #cancel: Cancel | undefined
   #isClosed = false
 
@@ -60,6 +62,10 @@ class UsersFile implements AuthProvider {
     this.#options = options
     this.#users = users
     this.#version = version
+  }
+
+  /** From now on, until it is closed, the file is looked at. */
+  begin(): void {
     this.#lookLater()
   }
 
@@ -92,14 +98,17 @@ class UsersFile implements AuthProvider {
     const { file, world } = this.#options
     try {
       const version = await versionOf(file)
-      if (version === this.#version) return
-      this.#version = version
-      this.#take(indexed(await readUsers(file)))
-      world.log.info({ users: this.#users.size }, 'the users file was read again')
+      if (version !== this.#version) {
+        this.#take(indexed(await readUsers(file)))
+        this.#version = version
+        world.log.info({ users: this.#users.size }, 'the users file was read again')
+      }
+      this.#fault = undefined
     } catch (error) {
-      const reason = error instanceof Error ? error.message : String(error)
-      if (this.#version !== reason) world.log.error({ error: reason }, 'the users file cannot be used; the users are those of before')
-      this.#version = reason // said once, and read again when it is another one
+      const fault = error instanceof Error ? error.message : String(error)
+      if (fault === this.#fault) return // once is enough
+      this.#fault = fault
+      world.log.error({ error: fault }, 'the users file cannot be used; the users are those of before')
     }
   }
 
@@ -111,7 +120,7 @@ class UsersFile implements AuthProvider {
 }
 
 /** Errors: `config.invalid`. */
-export const usersProvider = async (options: UsersOptions): Promise<AuthProvider> => {
+export const usersProvider = async (options: UsersOptions): Promise<UsersFile> => {
   const version = await versionOf(options.file).catch(() => 'none') // before reading: a change in between is then seen
   return new UsersFile(options, indexed(await readUsers(options.file)), version)
 }

@@ -51,6 +51,7 @@ const start = async (users: readonly object[]) => {
     gone: (user: string, tenant: string) => void gone.push(`${tenant}/${user}`),
   }
   const started = await usersProvider(options)
+  started.begin()
   provider = started
   const outcome = async (credentials: Credentials) => {
     try {
@@ -148,11 +149,15 @@ describe('when the file changes', () => {
     expect(gone).toEqual(['/alice'])
   })
 
-  it('[US7] while a password is being checked, who was removed does not come in', async () => {
+  it.each([
+    ['removed', []],
+    ['disabled', [entry('alice', { disabled: true })]],
+    ['given another password', [entry('alice', { password: 'other' })]],
+  ])('[US7] while a password is being checked, who is %s does not come in', async (_name, next) => {
     const { outcome, gone, look } = await start([entry('alice')])
     // All logins wait for two that are being checked, so the file changes before the last one is.
     const logins = Array.from({ length: 8 }, () => outcome(login('alice')))
-    write([])
+    write(next.map((user) => ({ ...user, password: user.password === 'other' ? other : hash })))
     await look(() => gone.length > 0)
     expect((await Promise.all(logins)).at(-1)).toBe('auth.failed: user name or password')
   })

@@ -1,7 +1,7 @@
 /** Channels of the built server under kill -9, with publishers that retry and subscribers that come back. */
 import { afterAll, afterEach, describe, expect, it } from 'vitest'
-import { BusClient, closeBusClients } from '../support/bus.ts'
-import { type Outgoing, Publisher, Subscriber } from '../support/pressure.ts'
+import { closeBusClients, connected } from '../support/bus.ts'
+import { expectOneOrder, type Outgoing, Publisher, Subscriber, tally } from '../support/pressure.ts'
 import { type Running, startTroupe, temporaryDirectory } from '../support/process.ts'
 import { until } from '../support/wait.ts'
 import { SeededRandom } from '../support/world.ts'
@@ -29,17 +29,6 @@ afterEach(async () => {
   for (const server of running.splice(0)) await server.kill()
 })
 afterAll(() => data.remove())
-
-/** The whole channel, page by page. */
-const history = async (client: BusClient, channel: string): Promise<{ readonly id: string; readonly sequence: number }[]> => {
-  const all: { id: string; sequence: number }[] = []
-  for (;;) {
-    const answer = await client.command('history', { channel, after: all.length, direction: 'forwards', limit: 100 })
-    expect(answer).toMatchObject({ success: true })
-    all.push(...answer.data.messages)
-    if (!answer.data.has_more) return all
-  }
-}
 
 describe('channels under kill -9', () => {
   it(`[CR4] number every message once and without holes, in one order for all, whoever retries and comes back, over ${kills} kills (seed ${seed})`, async () => {
@@ -71,43 +60,11 @@ describe('channels under kill -9', () => {
         await server.exited
         server = await start('--port', String(port))
       }
-      await until(() => publishers.every(({ isDone }) => isDone), `all acknowledgements (seed ${seed})`)
-
-      const reader = await new BusClient(`${ws}/`).opened()
-      for (const channel of channels) {
-        const stored = await history(reader, channel)
-        const ids = stored.map(({ id }) => id)
-        expect([channel, stored.map(({ sequence }) => sequence)]).toEqual([channel, ids.map((_, index) => index + 1)])
-        const sent = publishers.flatMap(({ acknowledged }) => [...acknowledged].filter(([, { channel: its }]) => its === channel))
-        expect([channel, [...ids].sort()]).toEqual([channel, sent.map(([id]) => id).sort()])
-        for (const [id, { sequence }] of sent) expect([channel, id, ids[sequence - 1]]).toEqual([channel, id, id])
-        for (const { name, tracks } of subscribers) {
-          const track = tracks.get(channel)
-          if (track === undefined) continue
-          await until(() => track.prefix >= ids.length, `${channel} at ${name}, which has ${track.prefix} of ${ids.length} (seed ${seed})`)
-          expect([name, channel, ids.map((_, index) => track.seen.get(index + 1))]).toEqual([name, channel, ids])
-          expect(track.seen.size).toBe(ids.length)
-        }
-      }
-      expect(faults).toEqual([])
+      await expectOneOrder(await connected(server), channels, { publishers, subscribers, faults })
       expect(acknowledged()).toBe(total)
     } finally {
       for (const client of [...publishers, ...subscribers]) client.stop()
     }
-    const sum = (numbers: readonly number[]) => numbers.reduce((a, b) => a + b, 0)
-    console.info('channels under kill -9:', {
-      kills,
-      acknowledged: acknowledged(),
-      retries: sum(publishers.map(({ retries }) => retries)),
-      repeated: sum(publishers.map(({ repeated }) => repeated)),
-      refused: sum(publishers.map(({ refused }) => refused)),
-      connections: sum([...publishers, ...subscribers].map(({ connections }) => connections)),
-      ...Object.fromEntries(
-        (['first', 'recovered', 'notRecovered', 'lost', 'messages', 'fetched'] as const).map((name) => [
-          name,
-          sum(subscribers.map(({ counts }) => counts[name])),
-        ]),
-      ),
-    })
+    console.info('channels under kill -9:', { kills, ...tally(publishers, subscribers) })
   })
 })

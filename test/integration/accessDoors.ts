@@ -165,6 +165,9 @@ class SocketVisitor implements Visitor {
   }
 }
 
+/** For doors without a question that is answered in turn. */
+const moment = () => new Promise<void>((resolve) => setTimeout(resolve, 5))
+
 // ── documents ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
 class Editor implements Visitor {
@@ -189,7 +192,7 @@ class Editor implements Visitor {
   }
 
   async settled(): Promise<void> {
-    await new Promise((resolve) => setImmediate(resolve))
+    await moment()
   }
 
   get heard(): string {
@@ -227,7 +230,7 @@ class StreamReader implements Visitor {
   }
 
   async settled(): Promise<void> {
-    await new Promise((resolve) => setImmediate(resolve))
+    await moment()
   }
 
   get heard(): string {
@@ -242,7 +245,7 @@ class StreamReader implements Visitor {
   }
 
   get ending(): string | undefined {
-    return this.#reader.hasEnded ? (this.refusal ?? 'the stream ended') : undefined
+    return this.#reader.hasEnded ? (this.refusal ?? 'the stream ends') : undefined
   }
 }
 

@@ -63,7 +63,10 @@ describe('pages', () => {
       return { status: response.status, body: (await response.json()) as Record<string, unknown> }
     }
     const { version } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as { version: string }
-    expect(await get('/health')).toMatchObject({ status: 200, body: { status: 'healthy', service: 'troupe', version, pid: server.pid, clients: 0, topics: 0 } })
+    expect(await get('/health')).toMatchObject({
+      status: 200,
+      body: { status: 'healthy', service: 'troupe', version, pid: server.pid, clients: 0, topics: 0 },
+    })
     expect(await get('/ready')).toEqual({ status: 200, body: { ready: true, reasons: [] } })
     expect(await get('/version')).toMatchObject({ status: 200, body: { name: 'troupe', version } })
     expect(await get('/')).toMatchObject({ status: 200 })

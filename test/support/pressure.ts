@@ -3,8 +3,11 @@
  * same id, until it is acknowledged; subscribers come back with the position that they have. Both note what the server must
  * never do; `faults` is empty in the end.
  */
+import { expect } from 'vitest'
 import { WebSocket } from 'ws'
 import { type ErrorCode, errorTable } from '../../actors/errors.ts'
+import type { BusClient } from './bus.ts'
+import { until } from './wait.ts'
 import type { SeededRandom } from './world.ts'
 
 interface Heard {
@@ -276,5 +279,60 @@ export class Subscriber extends Persistent {
     if (content?.id !== id) this.fault(`${id} of ${channel} has the content ${JSON.stringify(content)}`)
     track.seen.set(sequence, id)
     while (track.seen.has(track.prefix + 1)) track.prefix++
+  }
+}
+
+/** The whole channel, page by page. */
+const history = async (client: BusClient, channel: string): Promise<{ readonly id: string; readonly sequence: number }[]> => {
+  const all: { id: string; sequence: number }[] = []
+  for (;;) {
+    const answer = await client.command('history', { channel, after: all.length, direction: 'forwards', limit: 100 })
+    expect(answer).toMatchObject({ success: true })
+    all.push(...answer.data.messages)
+    if (!answer.data.has_more) return all
+  }
+}
+
+/**
+ * Waits until everybody is done, then: each channel holds every message once, numbered without a hole, where its acknowledgement
+ * said; every subscriber has the same ones in the same order; nobody saw what must not be.
+ */
+export const expectOneOrder = async (
+  reader: BusClient,
+  channels: readonly string[],
+  { publishers, subscribers, faults }: { publishers: readonly Publisher[]; subscribers: readonly Subscriber[]; faults: readonly string[] },
+): Promise<void> => {
+  await until(() => publishers.every(({ isDone }) => isDone) || faults.length > 0, 'all acknowledgements')
+  expect(faults).toEqual([])
+  for (const channel of channels) {
+    const stored = await history(reader, channel)
+    const ids = stored.map(({ id }) => id)
+    expect([channel, stored.map(({ sequence }) => sequence)]).toEqual([channel, ids.map((_, index) => index + 1)])
+    const sent = publishers.flatMap(({ acknowledged }) => [...acknowledged].filter(([, { channel: its }]) => its === channel))
+    expect([channel, [...ids].sort()]).toEqual([channel, sent.map(([id]) => id).sort()])
+    for (const [id, { sequence }] of sent) expect([channel, id, ids[sequence - 1]]).toEqual([channel, id, id])
+    for (const { name, tracks } of subscribers) {
+      const track = tracks.get(channel)
+      if (track === undefined) continue
+      await until(() => track.prefix >= ids.length, `message ${ids.length} of ${channel} at ${name}, which has ${track.prefix}`)
+      expect([name, channel, ids.map((_, index) => track.seen.get(index + 1))]).toEqual([name, channel, ids])
+      expect(track.seen.size).toBe(ids.length)
+    }
+  }
+  expect(faults).toEqual([])
+}
+
+const sum = (numbers: readonly number[]): number => numbers.reduce((a, b) => a + b, 0)
+
+/** What happened on the way. */
+export const tally = (publishers: readonly Publisher[], subscribers: readonly Subscriber[]): Record<string, number> => {
+  const counts = ['first', 'recovered', 'notRecovered', 'lost', 'messages', 'fetched'] as const
+  return {
+    acknowledged: sum(publishers.map(({ acknowledged }) => acknowledged.size)),
+    retries: sum(publishers.map(({ retries }) => retries)),
+    repeated: sum(publishers.map(({ repeated }) => repeated)),
+    refused: sum(publishers.map(({ refused }) => refused)),
+    connections: sum([...publishers, ...subscribers].map(({ connections }) => connections)),
+    ...Object.fromEntries(counts.map((name) => [name, sum(subscribers.map(({ counts }) => counts[name]))])),
   }
 }

@@ -1,8 +1,13 @@
 /** Clients of the bus that come back, and what waits for those who are not there. */
+import { fileURLToPath } from 'node:url'
 import { describe, expect, it } from 'vitest'
 import { type BusClient, connected, type Frame, named } from '../../support/bus.ts'
+import { expectOneOrder, Publisher, Subscriber, tally } from '../../support/pressure.ts'
 import { serve } from '../../support/service.ts'
 import { until } from '../../support/wait.ts'
+import { SeededRandom } from '../../support/world.ts'
+
+const seed = Number(process.env.SEED ?? 20_261_121)
 
 describe('a client that comes back', () => {
   const { server, restart } = serve('bus.replayMessages=10')
@@ -93,6 +98,42 @@ describe('a client that comes back', () => {
   })
 })
 
+describe('a channel that fails', () => {
+  const plugin = fileURLToPath(new URL('../../support/saboteurPlugin.mjs', import.meta.url))
+  const { server } = serve('bus.replayMessages=1', `plugins=${plugin}`)
+
+  it(`[BV5] comes back, and its members have every message in order, or are told what they missed (seed ${seed})`, async () => {
+    const chance = new SeededRandom(seed)
+    const channels = ['one', 'two', 'three']
+    const [url, faults] = [`${server().ws}/`, [] as string[]]
+    const publishers = Array.from({ length: 9 }, (_, index) => {
+      const name = `publisher-${index}`
+      const messages = Array.from({ length: 300 }, (_, n) => ({ channel: chance.pick(channels), id: `${name}-${n}` }))
+      return new Publisher(name, url, { messages, ahead: 20, chance, faults })
+    })
+    const subscribers = Array.from({ length: 4 }, (_, index) => new Subscriber(`subscriber-${index}`, url, { channels, chance, faults }))
+    for (const client of [...subscribers, ...publishers]) client.connect()
+    const saboteur = await connected(server())
+    let failures = 0
+    try {
+      await until(() => subscribers.every(({ tracks }) => [...tracks.values()].every(({ prefix }) => prefix > 0)), 'the first messages')
+      for (; failures < 15; failures++) {
+        const before = publishers.reduce((all, { acknowledged }) => all + acknowledged.size, 0)
+        await saboteur.command('sabotage', { channel: chance.pick(channels) })
+        const isOver = () =>
+          publishers.every(({ isDone }) => isDone) ||
+          publishers.reduce((all, { acknowledged }) => all + acknowledged.size, 0) > before + 20 + chance.below(100)
+        await until(() => isOver() || faults.length > 0, 'the next messages')
+      }
+      await expectOneOrder(await connected(server()), channels, { publishers, subscribers, faults })
+    } finally {
+      for (const client of [...publishers, ...subscribers]) client.stop()
+    }
+    expect(subscribers.every(({ connections }) => connections === 1)).toBe(true)
+    console.info('channels that fail:', { failures, ...tally(publishers, subscribers) })
+  })
+})
+
 describe('a private message', () => {
   const { server, restart } = serve()
 
@@ -141,5 +182,14 @@ describe('a private message', () => {
     }, 'the end of the repetition')
     await (await connected(server())).publish(`private_${user}`, { n: 3 })
     await until(() => cora.messages().length === 4, 'the next one')
+  })
+
+  it('[BX3] finds a user whose name is spelled in other characters that look the same', async () => {
+    const zoe = await named(server(), 'zoe\u0301')
+    const ada = await named(server(), 'ada')
+    await ada.publish('private_zo\u00e9', 'one')
+    await ada.publish('private_zoe\u0301', 'two')
+    await until(() => zoe.messages().length === 2, 'both messages')
+    expect(zoe.contents()).toEqual(['one', 'two'])
   })
 })
