@@ -221,7 +221,7 @@ const windowPayload = (command: string, args: JsonObject, messages: readonly Cha
 
 /** A client sees a status of HTTP here, as it does there. */
 const deny = ({ code }: Refusal): Denial | undefined =>
-  code.startsWith('auth.')
+  code.startsWith('auth.') && code !== 'auth.unavailable' // which is no fault of the token
     ? {
         status: '401 Unauthorized',
         headers: { 'content-type': 'application/json', 'www-authenticate': 'Bearer realm="arqonbus"' },

@@ -59,7 +59,9 @@ const draftDefect = (fields: JsonObject): string | undefined => {
   if (!isFlag(ack)) return 'ack: must be true or false'
   if ((metadata ?? undefined) !== undefined && !isJsonObject(metadata)) return 'metadata: must be an object'
   if ((channel ?? undefined) !== undefined && typeof channel !== 'string') return 'channel: must be a text'
-  return undefined
+  // Taken for absent, what was meant for one would be shown to all of the channel.
+  const recipient = (isJsonObject(metadata) ? metadata.recipient : undefined) ?? undefined
+  return recipient !== undefined && (typeof recipient !== 'string' || recipient === '') ? 'metadata.recipient: must be a text' : undefined
 }
 
 /** A recipient goes before a channel: what was meant for one must not be shown to all. */
@@ -114,8 +116,10 @@ const batchRequests = (fields: JsonObject, measure: Measure): readonly ClientReq
   })
 }
 
-/** Fields of the frame itself, which are no parameters. */
-const envelope: ReadonlySet<string> = new Set(['type', 'command', 'id', 'request_id', 'timestamp', 'sender', 'metadata'])
+/** Fields of the frame alone. */
+const envelope: ReadonlySet<string> = new Set(['type', 'command', 'request_id'])
+/** Fields of a frame that a command may have a parameter of the same name for; then one that stands elsewhere is meant. */
+const ambiguous: ReadonlySet<string> = new Set(['id', 'timestamp', 'sender', 'metadata'])
 /** Where clients put parameters when they do not stand at the top. */
 const nests: ReadonlySet<string> = new Set(['payload', 'args', 'data'])
 
@@ -125,7 +129,8 @@ const paramsOf = (fields: JsonObject): JsonObject => {
   const nested = (value: Json | undefined): JsonObject => (isJsonObject(value) ? value : {})
   const flat = Object.entries(fields).filter(([key, value]) => !envelope.has(key) && !(nests.has(key) && isJsonObject(value)))
   // fromEntries and spread define properties; an assignment to `__proto__` would set the prototype.
-  return { ...nested(nested(payload).parameters), ...nested(args), ...nested(data), ...Object.fromEntries(flat) }
+  const top = (isAmbiguous: boolean) => Object.fromEntries(flat.filter(([key]) => ambiguous.has(key) === isAmbiguous))
+  return { ...top(true), ...nested(nested(payload).parameters), ...nested(args), ...nested(data), ...top(false) }
 }
 
 const commandRequest = (fields: JsonObject): ClientRequest => {

@@ -19,6 +19,7 @@ const codes: Partial<Record<ErrorCode, Close>> = {
   'auth.failed': { code: 4401, retry: false },
   'auth.expired': { code: 4401, retry: false },
   'auth.revoked': { code: 4403, retry: false },
+  'auth.unavailable': { code: 1013, retry: true },
   'access.denied': { code: 4403, retry: false },
   'hook.rejected': { code: 4403, retry: false },
   'rate.limited': { code: 1013, retry: true },

@@ -105,6 +105,7 @@ const endings: Readonly<Record<ClosedOutput['reason'], string>> = {
 /** A browser sees no status of HTTP, so the close frame says it. */
 const deny = ({ code }: Refusal): Denial | undefined => {
   if (code === 'auth.required') return { close: 1008, reason: 'Missing authentication' }
+  if (code === 'auth.unavailable') return undefined // no fault of the token
   return code.startsWith('auth.') ? { close: 1008, reason: 'Invalid authentication' } : undefined
 }
 

@@ -78,7 +78,6 @@ describe('a message of the client', () => {
     ['the inbox of a recipient', { channel: undefined, metadata: { recipient: 'bob' } }, 'private_bob'],
     ['the inbox of a recipient, whatever channel stands there', { channel: 'general', metadata: { recipient: 'bob' } }, 'private_bob'],
     ['the inbox that the channel names', { channel: 'private_bob' }, 'private_bob'],
-    ['the channel when the recipient is no name', { metadata: { recipient: ['bob', 'eve'] } }, 'general'],
   ])('goes to %s', (_, fields, channel) => {
     expect(decodeOne({ ...message, ...fields })).toMatchObject({ type: 'request.publish', message: { channel } })
   })
@@ -100,6 +99,8 @@ describe('a message of the client', () => {
   it.each([
     [{ content: undefined }, 'content: required'],
     [{ channel: undefined }, 'channel, room or metadata.recipient: required'],
+    [{ metadata: { recipient: ['bob', 'eve'] } }, 'metadata.recipient: must be a text'],
+    [{ metadata: { recipient: 7 } }, 'metadata.recipient: must be a text'],
     [{ channel: 5 }, 'channel: must be a text'],
     [{ id: 5 }, 'id: must be a text of 1 to 255 characters'],
     [{ id: '' }, 'id: must be a text of 1 to 255 characters'],
@@ -233,8 +234,9 @@ describe('a command', () => {
     expect(params(fields)).toEqual({ channel: 'c', limit: 5 })
   })
 
-  it('has no parameters in the fields of the frame', () => {
-    expect(params({ id: 'i', request_id: 'r', timestamp: 't', sender: 's', metadata: {}, data: { id: 'own' } })).toEqual({ id: 'own' })
+  it('has parameters in what every frame may have only where no other of that name stands', () => {
+    expect(params({ id: 'i', request_id: 'r', sender: 's', data: { id: 'own' } })).toEqual({ id: 'own', sender: 's' })
+    expect(params({ id: 'i' })).toEqual({ id: 'i' })
   })
 
   it('keeps a parameter that is named like a place for parameters and is none', () => {

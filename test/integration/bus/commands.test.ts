@@ -167,11 +167,11 @@ describe('a command', () => {
     expect(Math.max(...client.texts.map((text) => Buffer.byteLength(text)))).toBeLessThanOrEqual(MiB)
   })
 
-  it('[BC8] publish answers with the place of the message; its id is a parameter, for at the top `id` is that of the frame', async () => {
+  it('[BC8] publish answers with the place of the message, and repeated with its id, with that of the first', async () => {
     client = await connected(server())
     const data = await ok('publish', { args: { channel: 'by-command', content: { n: 1 }, id: 'c' } })
     expect(data).toEqual({ channel: 'by-command', id: 'c', sequence: 1, epoch: expect.any(String), repeated: false })
-    expect(await ok('publish', { args: { channel: 'by-command', content: { n: 1 }, id: 'c' } })).toEqual({ ...data, repeated: true })
+    expect(await ok('publish', { channel: 'by-command', content: { n: 1 }, id: 'c' })).toEqual({ ...data, repeated: true })
     expect(await refused('publish', { channel: 'by-command' })).toBe('command.bad_parameters')
   })
 
