@@ -13,6 +13,8 @@ export interface Framing<Output> {
   whole(output: Output): readonly Uint8Array[]
   /** Frame by frame, written as the network takes them; undefined for what is no long answer. */
   answer(output: Output): (readonly Uint8Array[])[] | undefined
+  /** What is said in one turn goes out in one write. False where that is one output anyway. */
+  readonly joinsWrites: boolean
 }
 
 const finalText = 0x81
@@ -43,6 +45,7 @@ const frameOf = (door: Door, part: Part): readonly Uint8Array[] => {
 
 /** Encodes for one door, and keeps what it encoded for as long as the publication lives. */
 export class Framer implements Framing<Publication> {
+  readonly joinsWrites = false
   readonly #door: Door
   readonly #whole = new WeakMap<Publication, readonly Uint8Array[]>()
 
@@ -68,6 +71,7 @@ export class Framer implements Framing<Publication> {
 
 /** Text frames of a door of the bus. */
 export class TextFramer implements Framing<Output> {
+  readonly joinsWrites = true
   readonly #door: TextDoor
   readonly #whole = new WeakMap<Output, readonly Uint8Array[]>()
 

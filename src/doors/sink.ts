@@ -40,6 +40,9 @@ export class WebSocketSink<Output> implements Sink<Output> {
   #inbound = 0
   readonly #inboundAhead: number
   #isPaused = false
+  /** What was published in this turn and is written at its end. */
+  #turn: Uint8Array[] = []
+  #turnBytes = 0
 
   /** `inboundAhead`: messages of the client that may be under way inside; then it waits. One read of the socket brings up to 64 KiB more. */
   constructor(ws: WebSocket, socket: Socket, framing: Framing<Output>, traffic: Traffic, drained: () => void, inboundAhead: number) {
@@ -69,9 +72,20 @@ export class WebSocketSink<Output> implements Sink<Output> {
   #publish(frames: readonly Uint8Array[]): void {
     if (frames.length === 0) return
     const bytes = frames.reduce((sum, frame) => sum + frame.length, 0)
-    if (this.#socket.writableLength === 0) this.#largeBytes = 0
+    if (this.#socket.writableLength + this.#turnBytes === 0) this.#largeBytes = 0
     if (bytes >= largeBytes && this.#largeBytes === 0) this.#largeBytes = bytes
-    this.#write(frames)
+    if (!this.#framing.joinsWrites) return this.#write(frames)
+    if (this.#turn.length === 0) queueMicrotask(() => this.#endTurn())
+    this.#turn.push(...frames)
+    this.#turnBytes += bytes
+  }
+
+  /** The acknowledgements of a burst, or the news of a crowd that comes in, are one system call and not hundreds. */
+  #endTurn(): void {
+    const frames = this.#turn
+    this.#turn = []
+    this.#turnBytes = 0
+    if (frames.length > 0) this.#write(frames)
   }
 
   #pump(): void {
@@ -125,6 +139,7 @@ export class WebSocketSink<Output> implements Sink<Output> {
     const { code: number } = closeOf(code)
     this.#traffic.closed(number)
     this.#answers = []
+    this.#endTurn() // nothing may follow a close frame
     this.#ws.resume() // a paused socket would not see the answer
     this.#ws.close(number, closeReason(code, detail))
   }
@@ -136,7 +151,7 @@ export class WebSocketSink<Output> implements Sink<Output> {
   }
 
   get queuedBytes(): number {
-    return Math.max(0, this.#socket.writableLength - this.#answerBytes - this.#largeBytes)
+    return Math.max(0, this.#socket.writableLength + this.#turnBytes - this.#answerBytes - this.#largeBytes)
   }
 
   get queuedWrites(): number {
