@@ -15,6 +15,7 @@
  * when the process ended. On a crash it stops; its members watch it, and come back with what they have.
  */
 import { publicName, tenantOf } from './account.ts'
+import { Background } from './background.ts'
 import { type Content, decodeSideState, type Encoded, encodeMessage, encodeSideState, repeatKey, type SideState } from './channelEntry.ts'
 import { ChannelHistory } from './channelHistory.ts'
 import {
@@ -112,16 +113,13 @@ class OpenChannel {
   #isFailing = false
   #isSavePlanned = false
   #trimming: Promise<void> | undefined
-  /** Work that goes on outside of the mailbox. */
-  #background = 0
-  /** What is on its way to disk, and gets there even if this incarnation ends. */
-  readonly #writes = new Set<Promise<unknown>>()
-  #isGone = false
+  readonly #background: Background
 
   private constructor(scope: Scope, options: ChannelOptions, info: ChannelInfo | TroupeError, side: SideState) {
     const { journals, historyMessages, historyMs, replayMessages, repeatMessages, repeatMs, graceMs } = options
     this.#scope = scope
     this.#options = options
+    this.#background = new Background(scope)
     this.#name = publicName(scope.id)
     const limits = { messages: historyMessages, ms: historyMs, recent: replayMessages }
     this.#history = new ChannelHistory(journals, scope.address, this.#name, limits)
@@ -157,7 +155,7 @@ class OpenChannel {
   }
 
   get isClean(): boolean {
-    return this.#presence.connectionCount === 0 && this.#queue.isEmpty && this.#background === 0 && this.#trimming === undefined
+    return this.#presence.connectionCount === 0 && this.#queue.isEmpty && this.#background.isIdle && this.#trimming === undefined
   }
 
   refuse(error: TroupeError): Promise<never> {
@@ -220,8 +218,8 @@ class OpenChannel {
     const [first] = batch
     if (first === undefined) return
     this.#lastFlushAt = this.#scope.now()
-    this.#inBackground(
-      this.#write(this.#history.append(batch.map(({ data }) => data))),
+    this.#background.run(
+      this.#background.write(this.#history.append(batch.map(({ data }) => data))),
       (appended) => this.#committed(batch, appended, first.since),
       (error) => this.#commitFailed(batch, error),
     )
@@ -418,7 +416,7 @@ class OpenChannel {
   save(): void {
     this.#isSavePlanned = false
     if (this.refusal !== undefined) return
-    this.#inBackground(
+    this.#background.run(
       this.#saveSide({ present: [], cursors: [...this.#cursors] }),
       () => {},
       (error) => {
@@ -438,7 +436,7 @@ class OpenChannel {
   #saveSide(side: SideState): Promise<void> {
     const { offset } = this.#history
     if (offset === 0) return Promise.resolve() // there is no journal, and a snapshot would make one
-    return this.#write(this.#options.journals.saveSnapshot(this.#scope.address, offset, encodeSideState(side)))
+    return this.#background.write(this.#options.journals.saveSnapshot(this.#scope.address, offset, encodeSideState(side)))
   }
 
   /** Messages that are too many or too old are forgotten. Never rejects. */
@@ -454,7 +452,7 @@ class OpenChannel {
     try {
       await this.#history.age(this.#scope.now())
       // The next one of this name may have a journal of its own by now.
-      if (!this.#isGone && this.refusal === undefined) await this.#write(this.#history.trim())
+      if (!this.#background.isOver && this.refusal === undefined) await this.#background.write(this.#history.trim())
     } catch (error) {
       this.#scope.log.warn({ channel: this.#scope.address, error: String(error) }, 'old messages could not be removed')
     }
@@ -482,12 +480,12 @@ class OpenChannel {
     this.refusal ??= closed
     // Those on their way to disk are published first.
     for (const { reject } of this.#queue.dropLate()) reject(closed)
-    await Promise.allSettled(this.#writes)
-    if (this.#isGone) throw closed
+    await this.#background.settled()
+    if (this.#background.isOver) throw closed
     try {
-      await this.#write(this.#options.journals.remove(this.#scope.address))
+      await this.#background.write(this.#options.journals.remove(this.#scope.address))
     } finally {
-      if (!this.#isGone) this.#close(reason, isRoom)
+      if (!this.#background.isOver) this.#close(reason, isRoom)
     }
   }
 
@@ -501,38 +499,10 @@ class OpenChannel {
 
   /** The incarnation ends, for whatever reason. The promise, if any, resolves when all that it wrote is on disk or refused. */
   end(): Promise<unknown> | undefined {
-    this.#isGone = true
+    const ended = this.#background.end()
     const gone = this.refusal ?? new TroupeError('channel.unavailable', 'it is not known whether the message was stored; publish it again')
     for (const { reject } of this.#queue.drop()) reject(gone)
-    return this.#writes.size === 0 ? undefined : Promise.allSettled(this.#writes)
-  }
-
-  // ── ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
-
-  #write<T>(write: Promise<T>): Promise<T> {
-    this.#writes.add(write)
-    const done = () => this.#writes.delete(write)
-    write.then(done, done)
-    return write
-  }
-
-  /** Goes on in a turn of its own when the promise is there; never after this incarnation has ended. */
-  #inBackground<T>(promise: Promise<T>, done: (value: T) => void, failed: (error: unknown) => void): void {
-    this.#background++
-    const settle = (next: () => void) => {
-      this.#background--
-      if (this.#isGone) return
-      try {
-        next()
-      } catch (error) {
-        this.#scope.log.error({ channel: this.#scope.address, error: String(error) }, 'a channel failed and is loaded anew')
-        this.#scope.stop()
-      }
-    }
-    promise.then(
-      (value) => settle(() => done(value)),
-      (error) => settle(() => failed(error)),
-    )
+    return ended
   }
 }
 

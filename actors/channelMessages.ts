@@ -35,7 +35,7 @@ export interface Range {
   /** Only messages from (until) this time, both included. */
   readonly since?: EpochMs
   readonly until?: EpochMs
-  /** `backwards`: the newest that fit. The result is in ascending order all the same, unless `isDescending`. Default backwards. */
+  /** `backwards`: the newest that fit. The result is in ascending order all the same. Default backwards. */
   readonly direction?: 'forwards' | 'backwards'
 }
 

@@ -16,35 +16,24 @@
  * Runs as a custom-logic actor, made by the server for each socket and never restarted: its client makes a new one, and
  * recovers with the epoch and offset that it has.
  */
-import {
-  type Account,
-  type Authenticate,
-  type Credentials,
-  type Decision,
-  decide,
-  type Resource,
-  type Roster,
-  scopedId,
-  userDefect,
-} from './account.ts'
-import type { ChannelRequest, ChannelState, DirectoryPage, Joined, Page, Published, Range } from './channelMessages.ts'
-import { inboxOf } from './channelMessages.ts'
+import type { Account } from './account.ts'
+import type { Published } from './channelMessages.ts'
 import { ClientAccess, type Prepared, refusalOf } from './clientAccess.ts'
-import { ClientFeed, type Listener } from './clientFeed.ts'
-import type { Command, JoinOptions, PublishOptions, Session } from './command.ts'
+import { ClientFeed } from './clientFeed.ts'
+import { ClientIdentity, type ClientParts, type IdentityOptions, type Visit } from './clientIdentity.ts'
+import { ClientSession, type SessionOptions } from './clientSession.ts'
+import type { Command } from './command.ts'
 import { isTroupeError, TroupeError } from './errors.ts'
-import type { HookClient, Hooks } from './hooks.ts'
-import type { ChannelInfo, Json, Member, Output, Push, Ref, Refusal, Status } from './output.ts'
+import type { Hooks } from './hooks.ts'
+import type { Json, Output, Push, Ref, Refusal, Status } from './output.ts'
 import { SlidingWindow, type SlidingWindows } from './rate.ts'
 import type { ClientRequest, Manners } from './request.ts'
 import { type CommandRules, runCommand } from './runCommand.ts'
 import { type Sink, SocketLife, type SocketLimits, type SocketMessage, socketHandlers } from './socketLife.ts'
 import type { Address } from './system/address.ts'
 import { defineActor } from './system/definition.ts'
-import type { Message } from './system/message.ts'
-import type { AskOptions, Scope } from './system/scope.ts'
-import { type TelemetryTap, telemetryAddress } from './telemetry.ts'
-import type { EpochMs, Log } from './world.ts'
+import type { Scope } from './system/scope.ts'
+import type { TelemetryTap } from './telemetry.ts'
 
 export type ClientMessage =
   /** What one frame of the client said. */
@@ -60,14 +49,11 @@ export type ClientMessage =
   | { readonly type: 'client.seen' }
   | { readonly type: 'client.rejoin'; readonly channel: string }
 
-export interface ClientInput {
+export interface ClientInput extends Visit {
   readonly sink: Sink<Output>
   readonly manners: Manners
   /** Of the token that it came with, or an anonymous one. */
   readonly account: Account
-  readonly hasLoggedIn: boolean
-  /** Address of the peer, for throttling logins. */
-  readonly remote: string
   /** What it asks for at once. */
   readonly start?: readonly ClientRequest[]
 }
@@ -80,26 +66,21 @@ export interface ClientObserver {
   login(result: string): void
 }
 
-export interface ClientOptions extends CommandRules {
+export interface ClientOptions extends CommandRules, IdentityOptions, SessionOptions {
   readonly limits: SocketLimits
-  readonly authenticate: (credentials: Credentials, remote: string) => ReturnType<Authenticate>
-  /** Who did not log in may do nothing but that. */
-  readonly isLoginRequired: boolean
-  /** Clients may say what they are called; not where others prove it. */
-  readonly mayRename: boolean
   readonly hooks: Hooks
-  readonly channelsPerClient: number
   readonly echoBudget: number
-  readonly silentMs: number
   readonly roomTtlMs: number
   /** Of one connection in any minute; 0: no limit. */
   readonly requestsPerMinute: number
   /** Of one user, over all connections; undefined: no limit. */
   readonly userRequests: SlidingWindows | undefined
-  readonly roster: Roster
   readonly tap: TelemetryTap
   readonly observe: ClientObserver
 }
+
+type PublishRequest = Extract<ClientRequest, { type: 'request.publish' }>
+type CommandRequest = Extract<ClientRequest, { type: 'request.command' }>
 
 const minuteMs = 60_000
 
@@ -118,94 +99,102 @@ class Frame {
   }
 }
 
-class Client implements Session, Listener {
+class Client {
   readonly life: SocketLife<Output>
   readonly feed: ClientFeed
+  readonly identity: ClientIdentity
   readonly #scope: Scope
   readonly #sink: Sink<Output>
   readonly #manners: Manners
   readonly #options: ClientOptions
   readonly #access: ClientAccess
-  readonly #remote: string
+  readonly #session: ClientSession
   readonly #rates: SlidingWindow[] = []
   /** Requests that wait for the one before. */
   readonly #waiting: { readonly request: ClientRequest; readonly frame: Frame }[] = []
   #isBusy = false
   /** The socket has ended, but not all that came from it is done. */
   #isLeaving = false
-  #hasLoggedIn: boolean
+  /** False: refused, or not asked yet. */
+  #isAdmitted: boolean | Promise<void> = false
   #echoes: number
-  #heardAt: EpochMs
-  #isSilent = false
-  status: Status = 'online'
 
   constructor(scope: Scope, input: ClientInput, options: ClientOptions) {
-    const { sink, manners, account, hasLoggedIn, remote } = input
-    this.life = new SocketLife(scope, sink, options.limits)
+    const { sink, manners, account } = input
     this.#scope = scope
     this.#sink = sink
     this.#manners = manners
     this.#options = options
-    this.#remote = remote
-    this.#hasLoggedIn = hasLoggedIn
     this.#echoes = options.echoBudget
-    this.#heardAt = scope.now()
-    const { hooks, roomTtlMs } = options
-    this.#access = new ClientAccess(
-      { client: scope.id, account, door: manners.door },
-      { hooks, roomTtlMs, trustsSender: manners.trustsSender, ask: (address, message) => this.#ask(address, message) },
-    )
-    this.feed = new ClientFeed(scope, this.life, sink, manners, this)
+    this.life = new SocketLife(scope, sink, options.limits)
+    this.#access = this.#openAccess(account)
+    this.feed = new ClientFeed(scope, this.life, sink, manners, this.#access, () => this.identity.shownStatus)
+    const parts: ClientParts = {
+      scope,
+      life: this.life,
+      manners,
+      access: this.#access,
+      feed: this.feed,
+      emit: (event, fields) => this.#emit(event, fields),
+      afterwards: (hook, run) => this.#afterwards(hook, run),
+    }
+    this.identity = new ClientIdentity(parts, input, options)
+    this.#session = new ClientSession(parts, this.identity, options)
     if (manners.rate !== undefined) this.#rates.push(new SlidingWindow(manners.rate.count, manners.rate.withinMs))
     if (options.requestsPerMinute > 0) this.#rates.push(new SlidingWindow(options.requestsPerMinute, minuteMs))
   }
 
+  #openAccess(account: Account): ClientAccess {
+    const { door, trustsSender, mustJoinToPublish } = this.#manners
+    const { hooks, roomTtlMs } = this.#options
+    return new ClientAccess(
+      { client: this.#scope.id, account, door },
+      {
+        hooks,
+        roomTtlMs,
+        trustsSender,
+        ask: (address, message) => this.#scope.ask(address, message),
+        ...(mustJoinToPublish ? { isIn: (channel: string) => this.feed.get(channel) !== undefined } : {}),
+      },
+    )
+  }
+
   open(start: readonly ClientRequest[]): void {
-    const { silentMs, roster, isLoginRequired } = this.#options
-    const { greets, heartbeatMs, beatsAtOnce } = this.#manners
-    roster.set(this.#scope.address, this.account)
+    const { greets, heartbeatMs, beatsAtOnce, door } = this.#manners
     this.life.begin()
-    if (isLoginRequired && !this.#hasLoggedIn) this.life.demand()
-    this.life.expireAt(this.account.expiresAt)
-    this.#scope.after('silence', silentMs, { type: 'client.silence' })
+    this.identity.begin()
     const opened = () => {
-      if (greets) this.life.send({ type: 'output.greeting', client: this.client, account: this.account, at: this.now() })
+      const { account, life } = this
+      if (greets) life.send({ type: 'output.greeting', client: this.#scope.id, account, at: this.#scope.now() })
       if (beatsAtOnce) this.heartbeat()
       else if (heartbeatMs !== undefined) this.#scope.after('heartbeat', heartbeatMs, { type: 'client.heartbeat' })
-      this.#emit('connected', { door: this.#manners.door })
-      this.#attach()
+      this.#emit('connected', { door })
+      this.identity.attach()
     }
     const refused = (error: unknown) => {
       const refusal = this.#refusalOf(error, 'onConnect')
-      this.life.send({ type: 'output.refused', ref: undefined, command: undefined, at: this.now(), refusal })
+      this.life.send({ type: 'output.refused', ref: undefined, command: undefined, at: this.#scope.now(), refusal })
       this.life.close(refusal.code, refusal.message)
     }
     this.#inOrder(() => this.#admit(), opened, refused)
     this.#enqueue(start, () => {})
   }
 
-  /** What it came with passes the same hook as what it logs in with later. */
   #admit(): void | Promise<void> {
-    const { onAuthenticate, onConnect } = this.#options.hooks
-    const connect = (changed: Account | void) => {
-      if (changed !== undefined) this.#goBy(changed)
-      return onConnect?.(this.#party)
-    }
-    const changed = this.#hasLoggedIn ? onAuthenticate?.(this.#party, this.account) : undefined
-    return changed instanceof Promise ? changed.then(connect) : connect(changed)
+    const admitted = this.identity.admit()
+    this.#isAdmitted = admitted ?? true
+    return admitted
   }
 
-  #goBy(account: Account): void {
-    this.#access.party = { ...this.#party, account }
-    this.#options.roster.set(this.#scope.address, account)
-    this.life.expireAt(account.expiresAt)
+  get account(): Account {
+    return this.#access.account
   }
 
   // ── what the client says ───────────────────────────────────────────────────────────────────────────────────────
 
   receive(requests: readonly ClientRequest[]): void {
     if (this.life.isClosed) return
-    this.#heard()
+    this.identity.heard()
     this.#enqueue(requests, () => this.#sink.handled(1))
   }
 
@@ -232,22 +221,18 @@ class Client implements Session, Listener {
     if (refusal !== undefined) this.#refuse(request.ref, command, refusal)
     else if (request.type === 'request.bad') this.#refuse(request.ref, undefined, request.refusal)
     else if (request.type === 'request.command') return this.#command(request, done)
-    else if (this.#lacksLogin) this.#refuse(request.ref, undefined, refusalOf(new TroupeError('auth.required')))
+    else if (this.identity.lacksLogin) this.#refuse(request.ref, undefined, refusalOf(new TroupeError('auth.required')))
     else return this.#publish(request, done)
     done()
   }
 
-  get #lacksLogin(): boolean {
-    return this.#options.isLoginRequired && !this.#hasLoggedIn
-  }
-
   #rateRefusal(): Refusal | undefined {
-    const now = this.now()
+    const now = this.#scope.now()
     for (const rate of this.#rates) {
       const wait = rate.take(now)
       if (wait > 0) return this.#limited(wait, 'requests of one connection')
     }
-    const wait = this.#options.userRequests?.take(this.#userId, now) ?? 0
+    const wait = this.#options.userRequests?.take(this.identity.userId, now) ?? 0
     return wait > 0 ? this.#limited(wait, 'requests of one user') : undefined
   }
 
@@ -260,15 +245,11 @@ class Client implements Session, Listener {
   #inOrder<Value>(work: () => Value | Promise<Value>, done: (value: Value) => void, failed: (error: unknown) => void): void {
     const settle = (next: () => void) => {
       this.#isBusy = false
-      if (this.life.isClosed) return
-      try {
+      this.#goOn(() => {
         next()
         this.#next()
         if (this.#isLeaving && !this.#isBusy) this.life.gone()
-      } catch (error) {
-        this.#scope.log.error({ client: this.#scope.address, error: String(error) }, 'a client failed and is disconnected')
-        this.life.close('channel.unavailable', '')
-      }
+      })
     }
     this.#isBusy = true
     try {
@@ -284,53 +265,53 @@ class Client implements Session, Listener {
     }
   }
 
-  #publish({ ref, message, wantsAck }: Extract<ClientRequest, { type: 'request.publish' }>, done: () => void): void {
-    const failed = (error: unknown) => {
+  /** After a promise a throw would end the process, and not this client. */
+  #goOn(run: () => void): void {
+    this.life.guarded('channel.unavailable', run)
+  }
+
+  #publish({ ref, message, wantsAck }: PublishRequest, done: () => void): void {
+    const refused = (error: unknown) => {
       this.#refuse(ref, undefined, this.#refusalOf(error, 'onPublish'))
       done()
     }
     const send = (prepared: Prepared) => {
-      this.#nameAfter(prepared.draft.sender)
-      if (this.#manners.mustJoinToPublish && this.feed.get(prepared.channel) === undefined)
-        return failed(new TroupeError('channel.not_joined'))
-      const began = this.now()
-      this.#access.send(prepared).then((published) => {
-        this.#options.observe.answered('publish', this.now() - began)
-        if (!this.life.isClosed) this.#published(ref, published, wantsAck)
+      this.identity.nameAfter(prepared.draft.sender)
+      const began = this.#scope.now()
+      const stored = (published: Published) => {
+        this.#options.observe.answered('publish', this.#scope.now() - began)
+        this.#published(ref, published, wantsAck)
         done()
-      }, failed)
+      }
+      this.#access.send(prepared).then(
+        (published) => this.#goOn(() => stored(published)),
+        (error) => this.#goOn(() => refused(error)),
+      )
     }
     try {
       const prepared = this.#access.prepare(message)
-      if (prepared instanceof Promise) this.#inOrder(() => prepared, send, failed)
+      if (prepared instanceof Promise) this.#inOrder(() => prepared, send, refused)
       else send(prepared)
     } catch (error) {
-      failed(error)
+      refused(error)
     }
   }
 
   #published(ref: Ref, { message, isRepeated }: Published, wantsAck: boolean): void {
     this.#emit('published', { channel: message.channel, id: message.id, sequence: message.offset })
     const { echo, acknowledges } = this.#manners
-    if (echo === 'budget' && !isRepeated && this.#echoes > 0 && this.feed.get(message.channel) === undefined) {
+    if (echo === 'budget' && !isRepeated && this.#echoes > 0 && !this.feed.has(message.channel)) {
       this.#echoes--
       this.feed.hand({ type: 'output.messages', channel: message.channel, messages: [message] })
     }
     if (wantsAck || acknowledges) this.feed.hand({ type: 'output.acknowledged', ref, message, isRepeated })
   }
 
-  /** A client that did not log in goes by the name that it speaks in. */
-  #nameAfter(sender: string): void {
-    const { account } = this
-    if (!account.isAnonymous || sender === account.user || this.#isNamed || !this.#manners.trustsSender) return
-    if (this.#options.mayRename && userDefect(sender) === undefined) void this.#become({ ...account, user: sender })
-  }
-
-  #command({ ref, command: name, params }: Extract<ClientRequest, { type: 'request.command' }>, done: () => void): void {
-    const began = this.now()
+  #command({ ref, command: name, params }: CommandRequest, done: () => void): void {
+    const began = this.#scope.now()
     const command = this.#options.commands.get(name)
     const answered = (code: string) => {
-      this.#options.observe.answered(command === undefined ? 'unknown' : name, this.now() - began)
+      this.#options.observe.answered(command === undefined ? 'unknown' : name, this.#scope.now() - began)
       this.#emit('command', { command: name, code })
       this.feed.answered()
       done()
@@ -341,7 +322,8 @@ class Client implements Session, Listener {
       answered(refusal.code)
     }
     const succeeded = (data: unknown) => {
-      const answer = { ref, command: name, at: this.now(), account: this.account, client: this.client, data: (data ?? null) as Json }
+      const { account } = this
+      const answer = { ref, command: name, at: this.#scope.now(), account, client: this.#scope.id, data: (data ?? null) as Json }
       try {
         this.life.send({ type: 'output.answer', ...answer })
       } catch (error) {
@@ -354,18 +336,17 @@ class Client implements Session, Listener {
   }
 
   async #run(name: string, command: Command | undefined, params: unknown): Promise<unknown> {
-    if (this.#lacksLogin && command?.needsAccount !== false) throw new TroupeError('auth.required')
-    return runCommand(this.#options, name, params, this)
+    if (this.identity.lacksLogin && command?.needsAccount !== false) throw new TroupeError('auth.required')
+    return runCommand(this.#options, name, params, this.#session)
   }
 
   // ── what the client hears ──────────────────────────────────────────────────────────────────────────────────────
 
   #refuse(ref: Ref, command: string | undefined, refusal: Refusal): void {
-    if (this.life.isClosed) return
     this.#options.observe.refused(refusal.code)
     const isDenied = refusal.code === 'access.denied' || refusal.code.startsWith('auth.')
     if (isDenied) this.#emit('denied', { code: refusal.code, rule: refusal.rule ?? '' })
-    const output: Output = { type: 'output.refused', ref, command, at: this.now(), refusal }
+    const output: Output = { type: 'output.refused', ref, command, at: this.#scope.now(), refusal }
     if (command === undefined) this.feed.hand(output)
     else this.life.send(output)
   }
@@ -379,245 +360,17 @@ class Client implements Session, Listener {
     return refusalOf(error)
   }
 
-  // ── channels ───────────────────────────────────────────────────────────────────────────────────────────────────
-
-  get channels(): readonly string[] {
-    return this.feed.channels
+  heartbeat(): void {
+    const { heartbeatMs } = this.#manners
+    this.feed.hand({ type: 'output.heartbeat', at: this.#scope.now() })
+    if (heartbeatMs !== undefined) this.#scope.after('heartbeat', heartbeatMs, { type: 'client.heartbeat' })
   }
 
-  async join(channel: string, options: JoinOptions = {}): Promise<Joined> {
-    const name = this.#access.admit(channel, 'read')
-    if (this.feed.get(name) === undefined && this.channels.length >= this.#options.channelsPerClient)
-      throw new TroupeError('channel.too_many', undefined, { rule: `bus.channelsPerClient ${this.#options.channelsPerClient}` })
-    await this.#options.hooks.onJoin?.(this.#party, name)
-    const joined = await this.feed.subscribe(name, { isInbox: false, ...options })
-    this.feed.joinedByCommand(name)
-    this.#emit('joined', { channel: name })
-    return joined
-  }
-
-  async leave(channel: string): Promise<boolean> {
-    const name = channel.normalize('NFC')
-    const subscription = this.feed.get(name)
-    if (subscription === undefined || subscription.isInbox) return false
-    this.feed.forget(name)
-    await this.#ask(subscription.address, { type: 'channel.leave' })
-    this.#after('onLeave', () => this.#options.hooks.onLeave?.(this.#party, name))
-    this.#emit('left', { channel: name })
-    return true
-  }
-
-  // ── who the client is ──────────────────────────────────────────────────────────────────────────────────────────
-
-  async authenticate(credentials: Credentials): Promise<Account> {
-    try {
-      const account = await this.#options.authenticate(credentials, this.#remote)
-      const changed = await this.#options.hooks.onAuthenticate?.(this.#party, account)
-      await this.#become(changed ?? account)
-      this.#hasLoggedIn = !this.account.isAnonymous || !this.#options.isLoginRequired
-      if (this.#hasLoggedIn) this.life.satisfied()
-      this.#options.observe.login('ok')
-      this.#emit('authenticated', { door: this.#manners.door })
-      return this.account
-    } catch (error) {
-      this.#options.observe.login(isTroupeError(error) ? error.code : 'failed')
-      throw error
-    }
-  }
-
-  async rename(name: string): Promise<void> {
-    const user = name.normalize('NFC')
-    if (user === this.account.user) return
-    if (!this.account.isAnonymous || !this.#options.mayRename)
-      throw new TroupeError('access.denied', `this client is ${this.account.user}`, { rule: 'names are those of accounts' })
-    const defect = userDefect(user)
-    if (defect !== undefined) throw new TroupeError('command.bad_parameters', defect)
-    await this.#become({ ...this.account, user })
-  }
-
-  /** Takes on an account: leaves what that one may not read, and is known by its name everywhere else. */
-  async #become(account: Account): Promise<void> {
-    const before = this.account
-    const isRenamed = account.user !== before.user || account.tenant !== before.tenant
-    if (isRenamed) this.#detach()
-    for (const [name, { address }] of this.feed) {
-      if (account.tenant === before.tenant && decide(account, 'channel', name, 'read').isAllowed) continue
-      this.feed.forget(name)
-      this.#scope.tell(address, { type: 'channel.leave' })
-      this.feed.hand({ type: 'output.closed', channel: name, isRoom: false, reason: 'forbidden', at: this.now() })
-    }
-    this.#goBy(account)
-    if (!isRenamed) return
-    this.#tellStatus(account.user)
-    this.#attach()
-  }
-
-  /** It goes by a name that others know it by, and not by that of its connection. */
-  get #isNamed(): boolean {
-    return !this.account.isAnonymous || this.account.user !== this.#manners.nameOf(this.client)
-  }
-
-  get #userId(): string {
-    return scopedId(this.account.tenant, this.account.user)
-  }
-
-  #attach(): void {
-    if (!this.#isNamed) return
-    const inbox = inboxOf(this.account.user)
-    this.#ask(`user/${this.#userId}`, { type: 'user.attach' }).then(
-      (status) => this.life.isClosed || this.applyStatus(status as Status), // what a user answers
-      (error) =>
-        this.#scope.log.warn({ client: this.#scope.address, error: String(error) }, 'a client could not be counted among its user'),
-    )
-    if (!this.#manners.hasInbox) return
-    this.feed.subscribe(inbox, { isInbox: true, cursor: this.account.user }).then(
-      (joined) => {
-        this.feed.caughtUp(inbox, joined)
-        this.feed.markUnseen()
-      },
-      (error) => this.#scope.log.warn({ client: this.#scope.address, error: String(error) }, 'an inbox could not be opened'),
-    )
-  }
-
-  #detach(): void {
-    if (!this.#isNamed) return
-    const inbox = inboxOf(this.account.user)
-    this.#scope.tell(`user/${this.#userId}`, { type: 'user.detach' })
-    const subscription = this.feed.forget(inbox)
-    if (subscription !== undefined) this.#scope.tell(subscription.address, { type: 'channel.leave' })
-  }
-
-  async setStatus(status: Status): Promise<void> {
-    if (this.#isNamed) await this.#ask(`user/${this.#userId}`, { type: 'user.status', status })
-    this.applyStatus(status)
-  }
-
-  applyStatus(status: Status): void {
-    if (status === this.status) return
-    this.status = status
-    this.#tellStatus()
-  }
-
-  get shownStatus(): Status {
-    return this.#isSilent ? 'offline' : this.status
-  }
-
-  #tellStatus(user?: string): void {
-    if (!this.#manners.hasPresence) return
-    const message: ChannelRequest = { type: 'channel.status', status: this.shownStatus, ...(user === undefined ? {} : { user }) }
-    for (const [, { address, isInbox }] of this.feed) if (!isInbox) this.#scope.tell(address, message)
-  }
-
-  // ── the rest of a session ──────────────────────────────────────────────────────────────────────────────────────
-
-  get client(): string {
-    return this.#scope.id
-  }
-
-  get user(): string {
-    return this.account.user
-  }
-
-  addressOf(channel: string): Address {
-    return this.#access.addressOf(channel)
-  }
-
-  get account(): Account {
-    return this.#access.account
-  }
-
-  get #party(): HookClient {
-    return this.#access.party
-  }
-
-  get log(): Log {
-    return this.#scope.log
-  }
-
-  now(): EpochMs {
-    return this.#scope.now()
-  }
-
-  publish(message: PublishOptions): Promise<Published> {
-    return this.#access.publish(message)
-  }
-
-  history(channel: string, range: Range): Promise<Page> {
-    return this.#access.history(channel, range)
-  }
-
-  members(channel: string): Promise<readonly Member[]> {
-    return this.#access.members(channel)
-  }
-
-  async create(channel: string, options: { description?: string; isRoom?: boolean; ttlMs?: number }): Promise<ChannelInfo> {
-    const made = await this.#access.create(channel, options)
-    this.#emit('channel_created', { channel })
-    return made
-  }
-
-  async delete(channel: string): Promise<void> {
-    await this.#access.delete(channel)
-    this.#emit('channel_deleted', { channel, reason: 'deleted' })
-  }
-
-  describe(channel: string): Promise<ChannelState> {
-    return this.#access.describe(channel)
-  }
-
-  list(options: { prefix?: string; after?: string; limit?: number; isRoom?: boolean }): Promise<DirectoryPage> {
-    return this.#access.list(options)
-  }
-
-  watch(events: readonly string[] | undefined): void {
-    this.#access.demand('telemetry', '', 'watch')
-    const seesAll = this.may('admin', '', 'watch').isAllowed
-    if (events === undefined) this.#scope.tell(telemetryAddress, { type: 'telemetry.unwatch' })
-    else
-      this.#scope.tell(telemetryAddress, {
-        type: 'telemetry.watch',
-        tenant: this.account.tenant,
-        seesAll,
-        events: events.length > 0 ? events : undefined,
-      })
-  }
-
-  may(resource: Resource, name: string, action: string): Decision {
-    return this.#access.may(resource, name, action)
-  }
-
-  tell<M extends Message>(address: Address, message: M): boolean {
-    return this.#scope.tell(address, message)
-  }
-
-  ask<M extends Message>(address: Address, message: M, options?: AskOptions): Promise<unknown> {
-    return this.#scope.ask(address, message, options)
-  }
-
-  #ask<M extends Message>(address: Address, message: M, options?: AskOptions): Promise<unknown> {
-    return this.#scope.ask(address, message, options)
-  }
-
-  // ── signs of life ──────────────────────────────────────────────────────────────────────────────────────────────
-
-  #heard(): void {
-    this.#heardAt = this.now()
-    if (!this.#isSilent) return
-    this.#isSilent = false
-    this.#tellStatus()
-  }
+  // ── the socket ─────────────────────────────────────────────────────────────────────────────────────────────────
 
   pong(): void {
-    this.#heard()
+    this.identity.heard()
     this.life.pong()
-  }
-
-  silence(): void {
-    const left = this.#heardAt + this.#options.silentMs - this.now()
-    this.#scope.after('silence', left > 0 ? left : this.#options.silentMs, { type: 'client.silence' })
-    if (left > 0 || this.#isSilent) return
-    this.#isSilent = true
-    this.#tellStatus()
   }
 
   /**
@@ -630,28 +383,27 @@ class Client implements Session, Listener {
     this.feed.deafen()
   }
 
-  heartbeat(): void {
-    const { heartbeatMs } = this.#manners
-    this.life.send({ type: 'output.heartbeat', at: this.now() })
-    if (heartbeatMs !== undefined) this.#scope.after('heartbeat', heartbeatMs, { type: 'client.heartbeat' })
-  }
-
   deadline(): void {
     this.life.close('auth.required', `within ${this.#options.limits.handshakeMs} ms`)
   }
 
   /** The actor has ended, perhaps for a reason that the client does not know yet. Channels hear of it by their watch. */
   ended(): void {
-    this.#options.roster.delete(this.#scope.address)
-    this.#emit('disconnected', { door: this.#manners.door })
-    this.#after('onDisconnect', () => this.#options.hooks.onDisconnect?.(this.#party))
+    this.identity.end()
+    const disconnected = () => {
+      this.#emit('disconnected', { door: this.#manners.door })
+      this.#afterwards('onDisconnect', () => this.#options.hooks.onDisconnect?.(this.#access.party))
+    }
+    // Only for whom `onConnect` has let in, or does so in the end.
+    if (this.#isAdmitted instanceof Promise) this.#isAdmitted.then(disconnected, () => {})
+    else if (this.#isAdmitted) disconnected()
     if (this.life.isClosed) return
     this.life.isClosed = true
     this.#sink.close('channel.unavailable', '')
   }
 
   /** What happened already cannot be refused. */
-  #after(hook: string, run: () => unknown): void {
+  #afterwards(hook: string, run: () => unknown): void {
     const failed = (error: unknown) => this.#scope.log.error({ hook, error: String(error) }, 'a hook failed')
     try {
       Promise.resolve(run()).catch(failed)
@@ -662,7 +414,8 @@ class Client implements Session, Listener {
 
   #emit(event: string, fields: { readonly [field: string]: Json }): void {
     const { tap } = this.#options
-    if (tap.isOn) tap.emit({ event, at: this.now(), tenant: this.account.tenant, client: this.client, user: this.account.user, ...fields })
+    const { tenant, user } = this.account
+    if (tap.isOn) tap.emit({ event, at: this.#scope.now(), tenant, client: this.#scope.id, user, ...fields })
   }
 }
 
@@ -686,11 +439,11 @@ export const clientKind = (options: ClientOptions) =>
       'connection.gone': (client) => client.gone(),
       'connection.deadline': (client) => client.deadline(),
       'client.receive': (client, { requests }) => client.receive(requests),
-      'client.push': (client, { output }) => client.feed.push(output),
-      'client.status': (client, { status }) => client.applyStatus(status),
+      'client.push': (client, { output }, { from }) => client.feed.push(output, from),
+      'client.status': (client, { status }, { from }) => client.identity.statusTold(status, from),
       'client.heartbeat': (client) => client.heartbeat(),
-      'client.silence': (client) => client.silence(),
-      'client.release': (client) => client.feed.releaseLate(),
+      'client.silence': (client) => client.identity.silence(),
+      'client.release': (client) => client.feed.release(),
       'client.seen': (client) => client.feed.seen(),
       'client.rejoin': (client, { channel }) => client.feed.rejoin(channel),
       'actor.stopped': (client, { address }) => client.feed.channelStopped(address),

@@ -28,7 +28,12 @@ export interface AccessOptions {
   readonly trustsSender: boolean
   readonly ask: (address: Address, message: ChannelRequest | DirectoryRequest) => Promise<unknown>
   readonly roomTtlMs: number
+  /** For those who may publish only where they are: whether they are there. */
+  readonly isIn?: (channel: string) => boolean
 }
+
+/** Channels that are looked through for one that the account may read, where a page has none. */
+const searchedChannels = 1_000
 
 /** Invisible characters and direction marks, with which two names look equal. */
 const invisible = /\p{Cf}/u
@@ -81,11 +86,20 @@ export class ClientAccess {
   /** Throws `channel.bad_name`, `access.denied`. Returns the normalised name. */
   admit(channel: string, action: 'read' | 'write' | 'create' | 'delete'): string {
     const name = this.#name(channel)
-    const owner = inboxOwner(name)
-    if (owner !== undefined && action !== 'write' && owner !== this.account.user)
-      throw new TroupeError('access.denied', `private messages to ${owner}`, { rule: 'only the user reads an inbox' })
+    if (action !== 'write' && !this.#owns(name))
+      throw new TroupeError('access.denied', `private messages to ${inboxOwner(name)}`, { rule: 'only the user reads an inbox' })
     this.demand('channel', name, action)
     return name
+  }
+
+  /** For whoever is in a channel, and has become somebody else. */
+  mayStayIn(name: string): boolean {
+    return this.#owns(name) && this.may('channel', name, 'read').isAllowed
+  }
+
+  #owns(name: string): boolean {
+    const owner = inboxOwner(name)
+    return owner === undefined || owner === this.account.user
   }
 
   #name(channel: string): string {
@@ -112,7 +126,9 @@ export class ClientAccess {
   }
 
   #check(message: PublishOptions): PublishOptions {
-    return { ...message, channel: this.admit(message.channel, 'write') }
+    const channel = this.admit(message.channel, 'write')
+    if (this.#options.isIn?.(channel) === false) throw new TroupeError('channel.not_joined')
+    return { ...message, channel }
   }
 
   #draft(message: PublishOptions): Prepared {
@@ -178,10 +194,17 @@ export class ClientAccess {
     await this.#askDirectory({ type: 'directory.delete', name })
   }
 
-  /** Only what the account may read. */
+  /** Only what the account may read. A page without any would have no name from which to ask on, so the next one is looked at, too. */
   async list(options: { prefix?: string; after?: string; limit?: number; isRoom?: boolean }): Promise<DirectoryPage> {
-    const page = await this.#askDirectory<DirectoryPage>({ type: 'directory.list', ...options })
-    return { ...page, channels: page.channels.filter(({ name }) => this.may('channel', name, 'read').isAllowed) }
+    let page = await this.#askDirectory<DirectoryPage>({ type: 'directory.list', ...options })
+    for (;;) {
+      const channels = page.channels.filter(({ name }) => this.may('channel', name, 'read').isAllowed)
+      const most = options.limit ?? channels.length
+      const after = page.channels.at(-1)?.name
+      if (channels.length > 0 || !page.hasMore || after === undefined)
+        return { channels: channels.slice(0, most), hasMore: page.hasMore || channels.length > most }
+      page = await this.#askDirectory<DirectoryPage>({ type: 'directory.list', ...options, after, limit: searchedChannels })
+    }
   }
 
   #askDirectory<Answer>(request: DirectoryRequest): Promise<Answer> {

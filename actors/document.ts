@@ -19,6 +19,7 @@ import type { Compaction } from '../crdt/compact.ts'
 import { type CompactionPolicy, DocumentState } from '../crdt/document.ts'
 import { mergeWindow } from '../crdt/merge.ts'
 import { emptyUpdate, stateLimits, type UpdateInspection, type UpdateLimits } from '../crdt/update.ts'
+import { Background } from './background.ts'
 import { type ErrorCode, isTroupeError, TroupeError } from './errors.ts'
 import type { Journals, Offset } from './journal.ts'
 import { type Part, publication } from './publication.ts'
@@ -154,15 +155,12 @@ class OpenDocument {
   #isCompacting = false
   /** Not before this. */
   #nextCompactionAt: EpochMs = 0
-  /** Work that goes on outside of the mailbox. */
-  #background = 0
-  /** What is on its way to disk, and gets there even if this incarnation ends. */
-  readonly #writes = new Set<Promise<unknown>>()
-  #isGone = false
+  readonly #background: Background
 
   constructor(scope: Scope, options: DocumentOptions, document: DocumentState, tailAfter: Offset, saved: Offset) {
     this.#scope = scope
     this.#options = options
+    this.#background = new Background(scope)
     this.#document = document
     this.#awareness = new AwarenessState(options.awareness)
     this.#tailAfter = tailAfter
@@ -194,7 +192,7 @@ class OpenDocument {
   }
 
   get isClean(): boolean {
-    return this.sessions.size === 0 && this.#unsaved.length === 0 && !this.#isCompacting && this.#background === 0
+    return this.sessions.size === 0 && this.#unsaved.length === 0 && !this.#isCompacting && this.#background.isIdle
   }
 
   get summary(): { readonly bytes: number; readonly sessions: number; readonly unsaved: number; readonly offset: Offset } {
@@ -314,10 +312,14 @@ class OpenDocument {
     }
     const { snapshot, tail } = this.#document
     const copy = update.slice()
-    this.#inBackground(this.#options.compactor.integrablePart(snapshot, [...tail], copy), (part) => {
-      const examined = part === undefined ? undefined : this.#document.examine(part, stateLimits)
-      if (part !== undefined && examined?.ok && examined.verdict === 'new') this.#admit(part, examined.inspection)
-    })
+    this.#background.run(
+      this.#options.compactor.integrablePart(snapshot, [...tail], copy),
+      (part) => {
+        const examined = part === undefined ? undefined : this.#document.examine(part, stateLimits)
+        if (part !== undefined && examined?.ok && examined.verdict === 'new') this.#admit(part, examined.inspection)
+      },
+      () => {}, // its author still has it, and gives it back when it synchronises again
+    )
   }
 
   #echo(address: Address, bytes: Uint8Array): void {
@@ -368,8 +370,8 @@ class OpenDocument {
     this.#committing = batch.length
     const expected = this.#saved === 0 ? 'none' : this.#saved
     const since = this.#unsavedSince
-    this.#inBackground(
-      this.#write(this.#options.journals.append(this.#scope.address, batch.map(sealed), { expected })),
+    this.#background.run(
+      this.#background.write(this.#options.journals.append(this.#scope.address, batch.map(sealed), { expected })),
       ({ last }) => {
         this.#saved = last
         this.#committing = 0
@@ -429,9 +431,8 @@ class OpenDocument {
 
   /** The incarnation ends, for whatever reason. The promise, if any, resolves when all that it wrote is on disk or refused. */
   end(): Promise<unknown> | undefined {
-    this.#isGone = true
     this.#recovered()
-    return this.#writes.size === 0 ? undefined : Promise.allSettled(this.#writes)
+    return this.#background.end()
   }
 
   /** The process ends in good order: what is not on disk is put there, unless the disk refuses it. */
@@ -442,8 +443,8 @@ class OpenDocument {
   async #saveAll(): Promise<void> {
     do {
       this.flush()
-      await Promise.allSettled(this.#writes)
-    } while (this.#unsaved.length > 0 && !this.#isFailing && !this.#isGone)
+      await this.#background.settled()
+    } while (this.#unsaved.length > 0 && !this.#isFailing && !this.#background.isOver)
   }
 
   // ── compaction ─────────────────────────────────────────────────────────────────────────────────────────────────
@@ -477,12 +478,12 @@ class OpenDocument {
       this.#isCompacting = false
       this.#scope.log.error({ document: address, error: String(error) }, 'a document could not be compacted')
     }
-    this.#inBackground(
+    this.#background.run(
       this.#options.compactor.compact(this.#document.snapshot, covered),
       (compaction) => {
         if (!compaction.ok) return failed(`${compaction.code}: ${compaction.detail}`)
-        this.#inBackground(
-          this.#write(this.#keep(offset, compaction, covered)),
+        this.#background.run(
+          this.#background.write(this.#keep(offset, compaction, covered)),
           () => {
             this.#isCompacting = false
             const replaced = this.#document.replace(compaction.snapshot, upTo)
@@ -509,34 +510,6 @@ class OpenDocument {
       await journals.append(`quarantine/${address}`, bad)
     }
     await journals.saveSnapshot(address, offset, sealed(compaction.snapshot), { trim: true })
-  }
-
-  // ── ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
-
-  #write<T>(write: Promise<T>): Promise<T> {
-    this.#writes.add(write)
-    const done = () => this.#writes.delete(write)
-    write.then(done, done)
-    return write
-  }
-
-  /** Goes on in a turn of its own when the promise is there; never after this incarnation has ended. */
-  #inBackground<T>(promise: Promise<T>, done: (value: T) => void, failed?: (error: unknown) => void): void {
-    this.#background++
-    const settle = (next: () => void) => {
-      this.#background--
-      if (this.#isGone) return
-      try {
-        next()
-      } catch (error) {
-        this.#scope.log.error({ document: this.#scope.address, error: String(error) }, 'a document failed and is loaded anew')
-        this.#scope.stop()
-      }
-    }
-    promise.then(
-      (value) => settle(() => done(value)),
-      (error) => settle(() => failed?.(error)),
-    )
   }
 
   #refuse(address: Address, code: ErrorCode, detail: string): void {

@@ -1,30 +1,40 @@
-/** Rates: at most `count` in any `withinMs`, exactly (a sliding log of times). */
+/** Rates: at most `count` in any `withinMs`, exactly (a sliding log of times). Costs memory only for what was taken of late. */
 import type { EpochMs } from './world.ts'
 
 export class SlidingWindow {
-  readonly #times: Float64Array
+  readonly #count: number
   readonly #withinMs: number
-  #next = 0
+  /** When something was taken, oldest first; those before `#first` are over. */
+  #times: EpochMs[] = []
+  #first = 0
 
   constructor(count: number, withinMs: number) {
-    this.#times = new Float64Array(count).fill(Number.NEGATIVE_INFINITY)
+    this.#count = count
     this.#withinMs = withinMs
   }
 
   /** 0: taken. Otherwise nothing is taken, and so many milliseconds later something can be. */
   take(now: EpochMs): number {
-    const oldest = this.#times[this.#next] as number // the ring is never empty
-    const wait = oldest + this.#withinMs - now
-    if (wait > 0) return wait
-    this.#times[this.#next] = now
-    this.#next = (this.#next + 1) % this.#times.length
+    this.#forget(now)
+    const oldest = this.#times[this.#first]
+    if (oldest !== undefined && this.#times.length - this.#first >= this.#count) return oldest + this.#withinMs - now
+    this.#times.push(now)
     return 0
   }
 
   /** Nothing was taken for a whole window: a fresh one would do as well. */
   isIdle(now: EpochMs): boolean {
-    const last = this.#times[(this.#next + this.#times.length - 1) % this.#times.length] as number
-    return last + this.#withinMs <= now
+    this.#forget(now)
+    return this.#first === this.#times.length
+  }
+
+  #forget(now: EpochMs): void {
+    const over = now - this.#withinMs
+    while ((this.#times[this.#first] ?? Number.POSITIVE_INFINITY) <= over) this.#first++
+    // Cleared away when it is half of all, so that each time is moved about once.
+    if (this.#first === 0 || this.#first * 2 < this.#times.length) return
+    this.#times = this.#times.slice(this.#first)
+    this.#first = 0
   }
 }
 
@@ -38,6 +48,10 @@ export class SlidingWindows {
   constructor(count: number, withinMs: number) {
     this.#count = count
     this.#withinMs = withinMs
+  }
+
+  get size(): number {
+    return this.#windows.size
   }
 
   take(name: string, now: EpochMs): number {

@@ -148,6 +148,17 @@ export class SocketLife<Output> {
     this.gone()
   }
 
+  /** For what goes on after a promise: there a throw would end the process, and not the actor. Nothing goes on after the end. */
+  guarded(code: ErrorCode, run: () => void): void {
+    if (this.isClosed) return
+    try {
+      run()
+    } catch (error) {
+      this.#scope.log.error({ connection: this.#scope.address, error: String(error) }, 'a connection failed and is closed')
+      this.close(code, '')
+    }
+  }
+
   /** Whoever watches the connection hears of it. */
   gone(): void {
     this.isClosed = true

@@ -9,7 +9,7 @@ import { type Account, decide, scopedId } from '../actors/account.ts'
 import type { ClientInput, ClientMessage } from '../actors/client.ts'
 import { refusalOf } from '../actors/clientAccess.ts'
 import type { ConnectionInput, ConnectionMessage } from '../actors/connection.ts'
-import { type ErrorCode, errorTable, TroupeError } from '../actors/errors.ts'
+import { isTroupeError, TroupeError } from '../actors/errors.ts'
 import type { Refusal } from '../actors/output.ts'
 import type { ActorSystem } from '../actors/system/system.ts'
 import type { World } from '../actors/world.ts'
@@ -46,7 +46,7 @@ interface Arrival {
 
 type Wanted = Extract<Route, { kind: 'document' | 'bus' | 'refused' }>
 
-const binary: Refusal = { code: 'message.malformed', message: `${new TroupeError('message.malformed').message}: a binary frame` }
+const binary: Refusal = refusalOf(new TroupeError('message.malformed', 'a binary frame'))
 
 export class Edge {
   readonly #options: EdgeOptions
@@ -83,45 +83,47 @@ export class Edge {
     const wanted = route(profile, request.url ?? '/')
     if (wanted.kind === 'none') return refuseUpgrade(socket, { status: wanted.status, headers: {}, body: '' })
     const arrival = { request, socket, head }
-    const refusal = this.#refusal(request)
-    if (refusal !== undefined) return this.#turnAway(wanted, arrival, refusal)
+    const refused = this.#refused(request)
+    if (refused !== undefined) return this.#turnAway(wanted, arrival, refused)
     this.#arriving++
     const { authenticator, world, doors } = this.#options
     const mayLogInLater = wanted.kind === 'bus' && doors[wanted.door].manners.canLogIn === true
     identify(authenticator, world.random, request, { mayLogInLater })
       .then(
         (visitor) => this.#admit(wanted, arrival, visitor),
-        (error) => this.#turnAway(wanted, arrival, refusalOf(error)),
+        (error) => this.#turnAway(wanted, arrival, error),
       )
       .finally(() => this.#arriving--)
   }
 
-  #refusal({ headers }: IncomingMessage): Refusal | undefined {
+  #refused({ headers }: IncomingMessage): TroupeError | undefined {
     const { config, isClosing } = this.#options
     const { origins, limits } = config
-    if (isClosing()) return refused('system.closed')
-    if (origins.length > 0 && !origins.includes(headers.origin ?? '')) return refused('connection.origin', headers.origin ?? 'none')
-    if (this.#connections.size + this.#arriving >= limits.connections) return refused('connection.too_many')
+    if (isClosing()) return new TroupeError('system.closed')
+    if (origins.length > 0 && !origins.includes(headers.origin ?? '')) return new TroupeError('connection.origin', headers.origin ?? 'none')
+    if (this.#connections.size + this.#arriving >= limits.connections) return new TroupeError('connection.too_many')
     return undefined
   }
 
   #admit(wanted: Wanted, arrival: Arrival, visitor: Visitor): void {
-    if (wanted.kind === 'refused') return this.#turnAway(wanted, arrival, refused(wanted.code, wanted.detail))
-    if (this.#options.isClosing()) return this.#turnAway(wanted, arrival, refused('system.closed'))
+    if (wanted.kind === 'refused') return this.#turnAway(wanted, arrival, new TroupeError(wanted.code, wanted.detail))
+    if (this.#options.isClosing()) return this.#turnAway(wanted, arrival, new TroupeError('system.closed'))
     if (wanted.kind === 'bus')
       return this.#open(wanted, arrival, (ws) => this.#connectClient(ws, arrival, this.#options.doors[wanted.door], visitor))
     const { account } = visitor
     const { isAllowed, rule } = decide(account, 'document', wanted.name, 'read')
-    if (!isAllowed) return this.#turnAway(wanted, arrival, refused('access.denied', rule))
+    if (!isAllowed) return this.#turnAway(wanted, arrival, new TroupeError('access.denied', rule))
     this.#open(wanted, arrival, (ws) => this.#connectEditor(ws, arrival, wanted.name, account))
   }
 
   /** A browser does not see the status of a refused upgrade and tries for ever; it does see a close code. */
-  #turnAway(wanted: Wanted, arrival: Arrival, refusal: Refusal): void {
-    const { code, message } = refusal
+  #turnAway(wanted: Wanted, arrival: Arrival, error: unknown): void {
+    const refusal = refusalOf(error)
+    const { code } = refusal
+    const detail = isTroupeError(error, code) ? error.detail : ''
     const denial: Denial = (wanted.kind === 'bus' ? this.#options.doors[wanted.door].deny?.(refusal) : undefined) ?? {
       close: closeOf(code).code,
-      reason: closeReason(code, detailOf(code, message)),
+      reason: closeReason(code, detail),
     }
     if ('status' in denial) return refuseUpgrade(arrival.socket, denial)
     this.#open(wanted, arrival, (ws) => ws.close(denial.close, denial.reason))
@@ -138,7 +140,7 @@ export class Edge {
 
   #connectEditor(ws: WebSocket, { socket }: Arrival, name: string, account: Account): void {
     const { system, metrics, config } = this.#options
-    const address = this.#arrived('connection', ws, yjsDoor.name)
+    const address = this.#arrived('connection', yjsDoor.name, ws)
     const tell = (message: ConnectionMessage) => system.tell(address, message)
     const drained = () => tell({ type: 'connection.drained' })
     const sink = new WebSocketSink(ws, socket, this.#framer, metrics.traffic, drained, config.limits.inboundMessages)
@@ -154,16 +156,14 @@ export class Edge {
     })
   }
 
-  #connectClient(ws: WebSocket, { socket }: Arrival, door: TextDoor, { account, hasLoggedIn, remote }: Visitor): void {
+  #connectClient(ws: WebSocket, { socket }: Arrival, door: TextDoor, visitor: Visitor): void {
     const { system, metrics, config } = this.#options
     const { manners } = door
-    const address = this.#arrived('client', ws, manners.door)
+    const address = this.#arrived('client', manners.door, ws)
     const tell = (message: ClientMessage) => system.tell(address, message)
     const framer = this.#framers.get(manners.door) as TextFramer // one for each door
     const sink = new WebSocketSink(ws, socket, framer, metrics.traffic, () => {}, config.limits.inboundMessages)
-    const named = hasLoggedIn ? account : { ...account, user: manners.nameOf(address.slice('client/'.length)) }
-    const input: ClientInput = { sink, manners, account: named, hasLoggedIn, remote }
-    system.begin(address, input)
+    this.#beginClient(address, { sink, manners, ...visitor })
     ws.on('message', (data: Buffer, isBinary: boolean) => {
       metrics.received(data.length)
       sink.arrived()
@@ -185,34 +185,30 @@ export class Edge {
 
   /** A client whose socket is the response to a request. Errors: `system.closed`, `connection.too_many`. */
   connectStream(response: ServerResponse, inputOf: (tell: (message: ClientMessage) => void) => ClientInput): void {
-    const { system, metrics, world, config, isClosing } = this.#options
+    const { system, config, isClosing } = this.#options
     if (isClosing()) throw new TroupeError('system.closed')
     if (this.#connections.size + this.#arriving >= config.limits.connections) throw new TroupeError('connection.too_many')
     if (response.destroyed) return // it did not wait
-    const id = world.random.id()
-    const address = `client/${id}`
-    const tell = (message: ClientMessage) => void system.tell(address, message)
-    const input = inputOf(tell)
-    const { door, nameOf } = input.manners
-    const account = input.hasLoggedIn ? input.account : { ...input.account, user: nameOf(id) }
-    this.#connections.add(address)
-    metrics.connectionOpened(door)
-    response.on('close', () => {
-      this.#connections.delete(address)
-      metrics.connectionClosed(door)
-      tell({ type: 'connection.gone' })
-    })
-    system.begin(address, { ...input, account })
+    const input = inputOf((message) => system.tell(address, message))
+    const address = this.#arrived('client', input.manners.door, response)
+    this.#beginClient(address, input)
+  }
+
+  /** A client that did not log in is called after its connection. */
+  #beginClient(address: string, input: ClientInput): void {
+    const { manners, account, hasLoggedIn } = input
+    const named = hasLoggedIn ? account : { ...account, user: manners.nameOf(address.slice('client/'.length)) }
+    this.#options.system.begin(address, { ...input, account: named } satisfies ClientInput)
   }
 
   /** Makes the address of a new connection and ends its actor with the socket. */
-  #arrived(kind: 'connection' | 'client', ws: WebSocket, door: string): string {
+  #arrived(kind: 'connection' | 'client', door: string, socket: WebSocket | ServerResponse): string {
     const { system, metrics, world } = this.#options
     const address = `${kind}/${world.random.id()}`
     this.#connections.add(address)
     metrics.connectionOpened(door)
-    ws.on('pong', () => system.tell(address, { type: 'connection.pong' }))
-    ws.on('close', () => {
+    socket.on('pong', () => system.tell(address, { type: 'connection.pong' })) // of a WebSocket; HTTP has none
+    socket.on('close', () => {
       this.#connections.delete(address)
       metrics.connectionClosed(door)
       system.tell(address, { type: 'connection.gone' })
@@ -235,12 +231,6 @@ const sockets = (maxPayload: number): WebSocketServer =>
     handleProtocols: (protocols) => answeredProtocol(protocols) ?? false,
     ...{ closeTimeout: closeGraceMs }, // missing in the types
   })
-
-/** What a message says beyond the text of its code. */
-const detailOf = (code: ErrorCode, message: string): string =>
-  message.startsWith(errorTable[code].text) ? message.slice(errorTable[code].text.length + 2) : message
-
-const refused = (code: ErrorCode, detail?: string): Refusal => refusalOf(new TroupeError(code, detail))
 
 const refuseUpgrade = (socket: Socket, { status, headers, body }: Extract<Denial, { status: string }>): void => {
   const lines = Object.entries({ ...headers, connection: 'close', 'content-length': `${Buffer.byteLength(body)}` })

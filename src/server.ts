@@ -6,8 +6,7 @@ import type { AddressInfo, Socket } from 'node:net'
 import type { FastifyInstance, FastifyPluginAsync } from 'fastify'
 import { channelKind } from '../actors/channel.ts'
 import { type ClientOptions, clientKind } from '../actors/client.ts'
-import type { ConnectionLimits } from '../actors/connection.ts'
-import { connectionKind } from '../actors/connection.ts'
+import { type ConnectionLimits, connectionKind } from '../actors/connection.ts'
 import { directoryKind } from '../actors/directory.ts'
 import { documentKind } from '../actors/document.ts'
 import { isTroupeError, TroupeError } from '../actors/errors.ts'
@@ -23,7 +22,7 @@ import type { EpochMs, Log, World } from '../actors/world.ts'
 import { awarenessLimits } from '../crdt/awareness.ts'
 import { awarenessPolicy } from '../crdt/awarenessState.ts'
 import { updateLimits } from '../crdt/update.ts'
-import { type Authenticator, createAuthenticator } from './auth/authenticator.ts'
+import { Authenticator } from './auth/authenticator.ts'
 import { GuardedRoster } from './auth/roster.ts'
 import { builtinCommands } from './bus/commands.ts'
 import type { Config, Profile } from './config.ts'
@@ -216,7 +215,7 @@ export class TroupeServer {
         all: () => extensions.commands.values(),
       }),
     })
-    const authenticator = await createAuthenticator({ auth: config.auth, world, providers: extensions.providers })
+    const authenticator = await Authenticator.create({ auth: config.auth, world, providers: extensions.providers })
     if (isListening) checkExposure(config, authenticator)
     const journals = options.journals ?? (await openStore(config, world, extensions))
     const server = new TroupeServer(options, { world, journals, extensions, authenticator, startedAt })
@@ -248,7 +247,7 @@ export class TroupeServer {
       metrics: this.#metrics,
       log: this.#log,
       examples: config.examples,
-      plugins: this.#channelRoutes(),
+      routes: this.#channelRoutes(),
     })
     for (const { port, profile } of [{ port: config.port, profile: 'main' as const }, ...config.listen])
       await this.#open(this.#http, port, profile)

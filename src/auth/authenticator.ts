@@ -185,5 +185,3 @@ export class Authenticator {
     throw new TroupeError('auth.failed', 'the account has no proper name, tenant or permissions')
   }
 }
-
-export const createAuthenticator = (options: AuthenticatorOptions): Promise<Authenticator> => Authenticator.create(options)

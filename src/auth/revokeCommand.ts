@@ -4,6 +4,9 @@ import { type Revocation, type RevocationsMessage, revocationsAddress } from '..
 import { given, optional, parameters, text, time } from '../bus/parameters.ts'
 import { defineCommand } from '../extend/commands.ts'
 
+export const revocationData = (revocation: Revocation) =>
+  'tokenId' in revocation ? given({ token_id: revocation.tokenId, until: revocation.until }) : { ...revocation }
+
 const tokenIdLength = 16_384 // a token that is longer is not accepted
 
 export const revoke = defineCommand({
@@ -24,7 +27,6 @@ export const revoke = defineCommand({
         ? { user: (user ?? '').normalize('NFC'), tenant: tenant ?? session.account.tenant, ...given({ before }) }
         : { tokenId, ...given({ until }) }
     const message: RevocationsMessage = { type: 'revocations.revoke', ...what }
-    const revocation = (await session.ask(revocationsAddress, message)) as Revocation // what the actor answers
-    return 'tokenId' in revocation ? given({ token_id: revocation.tokenId, until: revocation.until }) : { ...revocation }
+    return revocationData((await session.ask(revocationsAddress, message)) as Revocation) // what the actor answers
   },
 })

@@ -4,7 +4,7 @@
  */
 import type { PublishOptions } from '../../actors/command.ts'
 
-export const frameBytes = 1024 * 1024
+const frameBytes = 1024 * 1024
 
 /** Items of one answer are cut to this, so that the answer fits into a frame with what stands around them. */
 export const answerBytes = 900 * 1024

@@ -19,10 +19,11 @@ import type { ClientRequest, Manners } from '../../actors/request.ts'
 import type { EpochMs } from '../../actors/world.ts'
 import { excess, fits, fittingItems, isSurelySmall, mostBytes } from '../bus/frameLimit.ts'
 import type { Config } from '../config.ts'
+import { answerSpelling, listOf } from './answers.ts'
 import { channelOf, clientIdOf, type Envelope, idOf, isSequence, newEnvelope, newId, placeOf, readEnvelope } from './arqonbusEnvelope.ts'
 import { isJsonObject, parseObject, refusalOf } from './json.ts'
-import { naiveTime } from './naiveTime.ts'
 import type { Denial, TextDoor } from './textDoor.ts'
+import { naiveTime } from './times.ts'
 
 export type ArqonbusOptions = Pick<Config['bus'], 'messageBytes' | 'depth'>
 
@@ -168,19 +169,6 @@ const messageEnvelope = (message: ChannelMessage): JsonObject => {
   })
 }
 
-// Answers. Those of built-in commands (src/bus/commands.ts) have times, messages and members in them; others go out as they are.
-
-const times = ['created_at', 'expires_at', 'timestamp']
-
-const withTimes = (data: JsonObject): JsonObject =>
-  Object.fromEntries(
-    Object.entries(data).map(([key, value]) => [key, times.includes(key) && typeof value === 'number' ? naiveTime(value) : value]),
-  )
-
-const listIn = <Item>(value: Json | undefined): readonly Item[] => (Array.isArray(value) ? (value as readonly Item[]) : [])
-
-const withItems = (key: string) => (data: JsonObject) => ({ ...data, [key]: listIn<JsonObject>(data[key]).map(withTimes) })
-
 const memberOf = ({ user, status, connections, joinedAt, lastSeen }: Member): JsonObject => ({
   user,
   status,
@@ -188,20 +176,13 @@ const memberOf = ({ user, status, connections, joinedAt, lastSeen }: Member): Js
   joined_at: naiveTime(joinedAt),
   last_seen: naiveTime(lastSeen),
 })
-const withMembers = (data: JsonObject): JsonObject => ({ ...withTimes(data), members: listIn<Member>(data.members).map(memberOf) })
 
-const spellings: ReadonlyMap<string, (data: JsonObject) => JsonObject> = new Map([
-  // The replayed messages follow in envelopes of their own.
-  ['join_channel', ({ messages, ...data }: JsonObject) => ({ ...withMembers(data), replayed: listIn(messages).length })],
-  ['members', withMembers],
-  ['history', (data: JsonObject) => ({ ...data, messages: fittingItems(listIn<ChannelMessage>(data.messages).map(messageEnvelope)) })],
-  ['list_channels', withItems('channels')],
-  ['list_rooms', withItems('rooms')],
-  ['channel_info', withTimes],
-  ['create_channel', withTimes],
-  ['create_room', withTimes],
-  ['ping', withTimes],
-])
+/** An envelope is larger than the message in it, so fewer may fit. */
+const spelledData = answerSpelling({
+  time: naiveTime,
+  messages: (messages) => fittingItems(messages.map(messageEnvelope)),
+  member: memberOf,
+})
 
 const entryOf = (message: ChannelMessage): JsonObject => ({
   envelope: messageEnvelope(message),
@@ -257,10 +238,9 @@ export const arqonbusDoor = ({ messageBytes, depth }: ArqonbusOptions): TextDoor
 
   /** What could not leave again is not taken in. */
   const measured = (request: ClientRequest): readonly ClientRequest[] => {
-    const bytes = request.type === 'request.publish' ? excess(request.message, messageBytes) : undefined
-    if (bytes === undefined || request.type !== 'request.publish') return [request]
-    const detail = `${bytes} bytes with its envelope, and no frame above ${most} is sent`
-    return bad(refusalOf('message.too_large', detail, `bus.messageBytes ${messageBytes}`), idIn(request.message))
+    const found = request.type === 'request.publish' ? excess(request.message, messageBytes) : undefined
+    if (found === undefined || request.type !== 'request.publish') return [request]
+    return bad(refusalOf('message.too_large', found.detail, found.rule), idIn(request.message))
   }
 
   const decode = (text: string): readonly ClientRequest[] => {
@@ -314,9 +294,9 @@ export const arqonbusDoor = ({ messageBytes, depth }: ArqonbusOptions): TextDoor
     if (asked?.asked !== 'command') return []
     const { command: called = command, args = {} } = asked
     const fields = isJsonObject(data) ? data : { value: data }
-    const messages = listIn<ChannelMessage>(fields.messages)
+    const messages = listOf<ChannelMessage>(fields.messages)
     if (ofWindows.has(called)) return commandFrames(asked, at, windowPayload(called, args, messages))
-    const payload = { message: `Command ${called} done`, data: spellings.get(command)?.(fields) ?? fields }
+    const payload = { message: `Command ${called} done`, data: spelledData(command, fields) }
     return [...commandFrames(asked, at, payload), ...(command === 'join_channel' ? messages.map(messageFrame) : [])]
   }
 

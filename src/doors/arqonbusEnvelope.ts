@@ -11,7 +11,7 @@ import type { Json, JsonObject } from '../../actors/output.ts'
 import type { EpochMs } from '../../actors/world.ts'
 import { hexOf } from './ids.ts'
 import { isJsonObject } from './json.ts'
-import { naiveTime } from './naiveTime.ts'
+import { naiveTime } from './times.ts'
 
 /** An envelope of a client. Fields that are null or empty are absent. */
 export interface Envelope {

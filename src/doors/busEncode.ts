@@ -3,7 +3,6 @@ import type {
   ChannelMessage,
   ClosedOutput,
   Json,
-  JsonObject,
   Member,
   Output,
   PresenceOutput,
@@ -13,11 +12,11 @@ import type {
 } from '../../actors/output.ts'
 import type { EpochMs } from '../../actors/world.ts'
 import { fits, mostBytes } from '../bus/frameLimit.ts'
+import { answerSpelling, listOf } from './answers.ts'
 import type { BusOptions, BusRef } from './busDecode.ts'
 import { isJsonObject, refusalOf } from './json.ts'
 import type { TextDoor } from './textDoor.ts'
-
-const iso = (at: EpochMs): string => new Date(at).toISOString()
+import { isoTime } from './times.ts'
 
 const contentOf = (body: Json): Json => (typeof body === 'string' || isJsonObject(body) ? body : { data: body })
 
@@ -25,7 +24,7 @@ const messageOf = ({ id, kind, time, sender, channel, room, body, metadata, offs
   id,
   // Nobody can make a frame that looks like an answer or an error of the server.
   type: kind === 'event' ? 'event' : 'message',
-  timestamp: iso(time),
+  timestamp: isoTime(time),
   sender,
   channel,
   ...(room !== undefined && { room }),
@@ -36,9 +35,9 @@ const messageOf = ({ id, kind, time, sender, channel, room, body, metadata, offs
   epoch,
 })
 
-const memberOf = ({ user, status, connections, lastSeen }: Member) => ({ user, status, connections, last_seen: iso(lastSeen) })
+const memberOf = ({ user, status, connections, lastSeen }: Member) => ({ user, status, connections, last_seen: isoTime(lastSeen) })
 
-const eventOf = (at: EpochMs, channel: string, content: object) => ({ type: 'event', timestamp: iso(at), channel, content })
+const eventOf = (at: EpochMs, channel: string, content: object) => ({ type: 'event', timestamp: isoTime(at), channel, content })
 
 const presenceType = ({ change, before, status }: PresenceOutput): string => {
   if (change !== 'status') return change === 'joined' ? 'user_joined' : 'user_left'
@@ -57,7 +56,7 @@ const closedTypes = { expired: 'room_expired', deleted: 'channel_deleted', forbi
 const closedOf = ({ at, channel, reason }: ClosedOutput) => eventOf(at, channel, { type: closedTypes[reason], channel })
 
 const telemetryOf = (events: readonly TelemetryEvent[]) => {
-  const spelled = events.map(({ at, ...fields }) => ({ ...fields, timestamp: iso(at) }))
+  const spelled = events.map(({ at, ...fields }) => ({ ...fields, timestamp: isoTime(at) }))
   return eventOf(events.at(-1)?.at ?? 0, '$telemetry', { type: 'telemetry', events: spelled })
 }
 
@@ -77,7 +76,8 @@ const requestId = (ref: Ref) => {
 
 const refusedOf = ({ ref, command, at, refusal }: Extract<Output, { type: 'output.refused' }>) => {
   const said = refusedFields(refusal)
-  if (command !== undefined) return { type: 'command_response', command, success: false, ...said, timestamp: iso(at), ...requestId(ref) }
+  if (command !== undefined)
+    return { type: 'command_response', command, success: false, ...said, timestamp: isoTime(at), ...requestId(ref) }
   const { id, channel } = busRef(ref)
   return {
     type: 'error',
@@ -85,51 +85,16 @@ const refusedOf = ({ ref, command, at, refusal }: Extract<Output, { type: 'outpu
     ...(channel !== undefined && { channel }),
     ...(id !== undefined && { id }),
     ...requestId(ref),
-    timestamp: iso(at),
+    timestamp: isoTime(at),
   }
 }
 
-// Answers. Those of built-in commands have times, messages and members in them; those of others go out as they are.
-
-const timeKeys: ReadonlySet<string> = new Set(['created_at', 'expires_at', 'timestamp', 'before', 'until'])
-
-/** What a Date can hold (ECMA-262 §21.4.1.1); another number would throw. */
-const isTime = (value: Json): value is number => typeof value === 'number' && Math.abs(value) <= 8.64e15
-
-const withTimes = (data: JsonObject): JsonObject =>
-  Object.fromEntries(Object.entries(data).map(([key, value]) => [key, timeKeys.has(key) && isTime(value) ? iso(value) : value]))
-
-const listOf = <Item>(value: Json | undefined): readonly Item[] => (Array.isArray(value) ? (value as readonly Item[]) : [])
-
-const withItems = (key: string) => (data: JsonObject) => ({ ...data, [key]: listOf<JsonObject>(data[key]).map(withTimes) })
-const withMembers = (data: JsonObject) => ({ ...withTimes(data), members: listOf<Member>(data.members).map(memberOf) })
-
-/** The replayed messages follow in frames of their own. */
-const joinedOf = ({ messages, is_new: _, announced: __, channels: ___, ...data }: JsonObject) => ({
-  ...withMembers(data),
-  replayed: listOf(messages).length,
-})
-
-const spellings: ReadonlyMap<string, (data: JsonObject) => object> = new Map([
-  ['join_channel', joinedOf],
-  ['members', withMembers],
-  ['history', (data) => ({ ...data, messages: listOf<ChannelMessage>(data.messages).map(messageOf) })],
-  ['list_channels', withItems('channels')],
-  ['list_rooms', withItems('rooms')],
-  ['channel_info', withTimes],
-  ['create_channel', withTimes],
-  ['create_room', withTimes],
-  ['ping', withTimes],
-  ['revoke', withTimes],
-])
-
 /** What a command gave, as clients of the bus read it. */
-export const spelledData = (command: string, data: Json): Json | object =>
-  isJsonObject(data) ? (spellings.get(command)?.(data) ?? data) : data
+export const spelledData = answerSpelling({ time: isoTime, messages: (messages) => messages.map(messageOf), member: memberOf })
 
 const responseOf = (answer: Extract<Output, { type: 'output.answer' }>) => {
   const { ref, command, at, data } = answer
-  return { type: 'command_response', command, success: true, data: spelledData(command, data), timestamp: iso(at), ...requestId(ref) }
+  return { type: 'command_response', command, success: true, data: spelledData(command, data), timestamp: isoTime(at), ...requestId(ref) }
 }
 
 const acknowledgement = ({ ref, message, isRepeated }: Extract<Output, { type: 'output.acknowledged' }>) => ({
@@ -138,7 +103,7 @@ const acknowledgement = ({ ref, message, isRepeated }: Extract<Output, { type: '
   channel: message.channel,
   sequence: message.offset,
   epoch: message.epoch,
-  timestamp: iso(message.time),
+  timestamp: isoTime(message.time),
   repeated: isRepeated,
   ...requestId(ref),
 })

@@ -1,5 +1,5 @@
 /**
- * Text of a client to a JSON object, and texts to a frame, within limits.
+ * Text of a client to a JSON object, within limits.
  *
  * Depth is counted in the text, before anything is built of it: whatever walks a value later (JSON.stringify, schemas, hooks)
  * is recursive, and 100 000 nested brackets in 200 KB would end it.
@@ -64,11 +64,4 @@ export const parseObject = (text: string, { bytes, depth, bytesOption }: JsonLim
   }
   const json = value as Json // what JSON.parse makes
   return isJsonObject(json) ? { object: json } : { refusal: refusalOf('message.malformed', 'not a JSON object') }
-}
-
-/** As many texts, from the first on, as have room in `bytes` with a comma after each. */
-export const fittingTexts = (texts: readonly string[], bytes: number): readonly string[] => {
-  let left = bytes
-  const cut = texts.findIndex((text) => (left -= Buffer.byteLength(text) + 1) < 0)
-  return cut < 0 ? texts : texts.slice(0, cut)
 }

@@ -24,8 +24,8 @@ import { fits, mostBytes } from '../bus/frameLimit.ts'
 import type { Config } from '../config.ts'
 import { hexOf } from './ids.ts'
 import { parseObject, refusalOf } from './json.ts'
-import { naiveTime } from './naiveTime.ts'
 import type { Denial, TextDoor } from './textDoor.ts'
+import { naiveTime } from './times.ts'
 
 export type PubsubOptions = Pick<Config['bus'], 'heartbeatMs' | 'smallMessageBytes' | 'messageBytes' | 'depth' | 'pubsubRequestsPerMinute'>
 

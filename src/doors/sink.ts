@@ -16,6 +16,8 @@ const answerAhead = 256 * 1024
  * count as a queue, or everybody in the document would be disconnected as slow. One at a time.
  */
 const largeBytes = 256 * 1024
+/** What is joined into one write. */
+const turnBytes = 64 * 1024
 export interface Traffic {
   sentBytes: number
   sentWrites: number
@@ -78,6 +80,8 @@ export class WebSocketSink<Output> implements Sink<Output> {
     if (this.#turn.length === 0) queueMicrotask(() => this.#endTurn())
     this.#turn.push(...frames)
     this.#turnBytes += bytes
+    // Until it is written nobody knows whether the network would take it, so little of it may count as neither.
+    if (this.#turnBytes >= turnBytes) this.#endTurn()
   }
 
   /** The acknowledgements of a burst, or the news of a crowd that comes in, are one system call and not hundreds. */
@@ -151,7 +155,7 @@ export class WebSocketSink<Output> implements Sink<Output> {
   }
 
   get queuedBytes(): number {
-    return Math.max(0, this.#socket.writableLength + this.#turnBytes - this.#answerBytes - this.#largeBytes)
+    return Math.max(0, this.#socket.writableLength - this.#answerBytes - this.#largeBytes)
   }
 
   get queuedWrites(): number {

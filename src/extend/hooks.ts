@@ -24,11 +24,9 @@ export interface NamedHooks {
 export interface HookOptions {
   readonly clock: Clock
   readonly log: Log
-  /** A hook that takes longer has refused. Milliseconds, default 5 000. */
-  readonly timeoutMs?: number
+  /** A hook that takes longer has refused. */
+  readonly timeoutMs: number
 }
-
-const defaultTimeoutMs = 5_000
 
 interface Step {
   /** `audit.onJoin` */
@@ -61,7 +59,7 @@ class Chain {
   readonly #log: Log
   readonly #timeoutMs: number
 
-  constructor(steps: readonly Step[], { clock, log, timeoutMs = defaultTimeoutMs }: HookOptions) {
+  constructor(steps: readonly Step[], { clock, log, timeoutMs }: HookOptions) {
     this.#steps = steps
     this.#clock = clock
     this.#log = log

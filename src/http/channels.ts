@@ -10,10 +10,11 @@
  *   GET    /v1/channels                             `list_channels`
  *   GET    /v1/rooms                                `list_rooms`
  *   POST   /v1/rooms                                `create_room`                 201
- *   GET    /v1/revocations, POST                    accounts and tokens that are no longer good
+ *   POST   /v1/revocations                          `revoke`                      201
+ *   GET    /v1/revocations                  accounts and tokens that are no longer good
  *
- * All but the first are commands of the bus: the same parameters, permissions and answers. A publish is on disk when it is
- * answered. Names are percent-encoded, their slashes, too.
+ * What has a command there is that command of the bus: the same parameters, permissions and answers. A publish is on disk when
+ * it is answered. Names are percent-encoded, their slashes, too.
  */
 import type { IncomingMessage } from 'node:http'
 import type { FastifyInstance, FastifyPluginAsync, FastifyReply, FastifyRequest, HTTPMethods } from 'fastify'
@@ -23,12 +24,14 @@ import type { PublishOptions } from '../../actors/command.ts'
 import { isTroupeError, TroupeError } from '../../actors/errors.ts'
 import type { Json, JsonObject } from '../../actors/output.ts'
 import { type Revocation, type RevocationsMessage, revocationsAddress } from '../../actors/revocations.ts'
+import { revocationData } from '../auth/revokeCommand.ts'
 import type { Visitor } from '../auth/visitors.ts'
-import { excess, mostBytes } from '../bus/frameLimit.ts'
+import { excess } from '../bus/frameLimit.ts'
 import type { Config } from '../config.ts'
+import { isoTime } from '../doors/times.ts'
 import { corsHeaders, preflightHeaders } from './cors.ts'
 import { errorBody, sendError } from './errors.ts'
-import { batchBody, idempotencyKey, type MessageBody, messageBody, read, readObject, revocationBody } from './parameters.ts'
+import { batchBody, idempotencyKey, type MessageBody, messageBody, read, readObject } from './parameters.ts'
 import type { HttpSession, HttpSessions } from './session.ts'
 
 export interface ChannelRoutesOptions {
@@ -69,23 +72,17 @@ const commandRoutes: readonly CommandRoute[] = [
   { method: 'GET', url: '/v1/channels', command: 'list_channels' },
   { method: 'GET', url: '/v1/rooms', command: 'list_rooms' },
   { method: 'POST', url: '/v1/rooms', command: 'create_room', status: 201 },
+  { method: 'POST', url: '/v1/revocations', command: 'revoke', status: 201 },
 ]
-
-const iso = (at: number): string => new Date(at).toISOString()
 
 const publishedBody = ({ message, isRepeated }: Published) => ({
   id: message.id,
   channel: message.channel,
   sequence: message.offset,
   epoch: message.epoch,
-  timestamp: iso(message.time),
+  timestamp: isoTime(message.time),
   repeated: isRepeated,
 })
-
-const revocationOf = (revocation: Revocation) =>
-  'tokenId' in revocation
-    ? { token_id: revocation.tokenId, ...(revocation.until === undefined ? {} : { until: iso(revocation.until) }) }
-    : { user: revocation.user, tenant: revocation.tenant, before: iso(revocation.before) }
 
 /** Set before any handler of these routes runs. */
 const sessionOf = (request: FastifyRequest): HttpSession => request.session as HttpSession
@@ -164,36 +161,19 @@ class ChannelRoutes {
     // As on the bus, where a recipient goes before a channel: what is meant for one must not be shown to all.
     if (typeof metadata?.recipient === 'string' && channel !== inboxOf(metadata.recipient))
       throw new TroupeError('command.bad_parameters', `metadata.recipient: publish to ${inboxOf(metadata.recipient)}`)
-    const { messageBytes } = this.#options.config.bus
-    const bytes = excess(message, messageBytes)
-    if (bytes === undefined) return message
-    throw new TroupeError('message.too_large', `${bytes} bytes with its envelope; at most ${mostBytes(messageBytes)}`, {
-      rule: `bus.messageBytes ${messageBytes}`,
-    })
-  }
-
-  readonly revoke = async (request: FastifyRequest, reply: FastifyReply): Promise<unknown> => {
-    const { user, token_id: tokenId, tenant } = read(revocationBody, this.#body(request))
-    const message: RevocationsMessage =
-      tokenId === undefined
-        ? { type: 'revocations.revoke', user: user as string, tenant } // one of them is there
-        : { type: 'revocations.revoke', tokenId }
-    const revocation = await this.#asAdmin(request, message)
-    reply.status(201)
-    return revocationOf(revocation as Revocation)
+    const found = excess(message, this.#options.config.bus.messageBytes)
+    if (found !== undefined) throw new TroupeError('message.too_large', found.detail, { rule: found.rule })
+    return message
   }
 
   readonly revocations = async (request: FastifyRequest): Promise<unknown> => {
-    const all = (await this.#asAdmin(request, { type: 'revocations.list' })) as readonly Revocation[]
-    return { revocations: all.map(revocationOf) }
-  }
-
-  async #asAdmin(request: FastifyRequest, message: RevocationsMessage): Promise<unknown> {
     const session = sessionOf(request)
     session.count('request.command')
-    const { isAllowed, rule } = session.may('admin', '', 'revoke')
+    const { isAllowed, rule } = session.may('admin', 'revoke', 'run')
     if (!isAllowed) throw new TroupeError('access.denied', rule, { rule })
-    return session.ask(revocationsAddress, message)
+    const message: RevocationsMessage = { type: 'revocations.list' }
+    const all = (await session.ask(revocationsAddress, message)) as readonly Revocation[] // what the actor answers
+    return { revocations: all.map((one) => this.#options.spell('revoke', revocationData(one))) }
   }
 
   readonly #identified = async (request: FastifyRequest, reply: FastifyReply): Promise<void> => {
@@ -219,7 +199,6 @@ class ChannelRoutes {
     app.addContentTypeParser('application/json', body, (_request, text, done) => done(null, text))
     for (const route of commandRoutes) app.route({ method: route.method, url: route.url, handler: this.command(route) })
     app.post(`${channelUrl}/messages`, this.publish)
-    app.post('/v1/revocations', this.revoke)
     app.get('/v1/revocations', this.revocations)
     app.options('/v1/*', (_request, reply) => reply.status(204).headers(preflightHeaders).send())
   }

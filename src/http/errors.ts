@@ -138,14 +138,6 @@ const refusalOfRequest = (error: unknown): Refusal | undefined => {
   return { code: known, message: new TroupeError(known).message }
 }
 
-export const sendRefusal = (reply: FastifyReply, refusal: Refusal): FastifyReply => {
-  const { status, headers } = headOf(refusal)
-  return reply
-    .status(status)
-    .headers(headers)
-    .send({ error: errorBody(refusal) })
-}
-
 /** Returns what the client was told. */
 export const sendError = (reply: FastifyReply, error: unknown, log: Log): Refusal => {
   let refusal = refusalOfRequest(error)
@@ -153,6 +145,10 @@ export const sendError = (reply: FastifyReply, error: unknown, log: Log): Refusa
     log.error({ error: error instanceof Error ? (error.stack ?? error.message) : String(error) }, 'a request failed')
     refusal = { code: 'http.failed', message: new TroupeError('http.failed').message }
   }
-  sendRefusal(reply, refusal)
+  const { status, headers } = headOf(refusal)
+  reply
+    .status(status)
+    .headers(headers)
+    .send({ error: errorBody(refusal) })
   return refusal
 }

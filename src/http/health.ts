@@ -8,6 +8,7 @@ import type { ErrorCode } from '../../actors/errors.ts'
 import type { StorageStatus } from '../../actors/journal.ts'
 import type { Health } from '../../actors/system/system.ts'
 import type { EpochMs } from '../../actors/world.ts'
+import { isoTime } from '../doors/times.ts'
 import { name, version } from '../version.ts'
 
 export interface ServerState {
@@ -48,7 +49,7 @@ const identity = ({ now, startedAt }: ServerState) => ({
   service: name,
   version,
   pid: process.pid,
-  timestamp: new Date(now()).toISOString(),
+  timestamp: isoTime(now()),
   uptime_ms: now() - startedAt,
 })
 
@@ -67,7 +68,7 @@ export const status = (state: ServerState) => {
   return {
     ...identity(state),
     ...readiness(state),
-    storage: { state: storage.state, ...('since' in storage ? { since: new Date(storage.since).toISOString() } : {}) },
+    storage: { state: storage.state, ...('since' in storage ? { since: isoTime(storage.since) } : {}) },
     connections: { total: total(state.connections), by_door: Object.fromEntries(state.connections) },
     channels: counts.get('channel') ?? 0,
     actors: { total: total(counts), by_kind: Object.fromEntries(counts), stopped: state.actors().failed.length },

@@ -22,10 +22,6 @@ export type MessageBody = z.output<typeof messageBody>
 /** Each message is checked by itself, so that a bad one does not stop the others. */
 export const batchBody = z.strictObject({ messages: z.array(z.unknown()).min(1).max(1_000) })
 
-export const revocationBody = z
-  .strictObject({ user: shortText.optional(), token_id: shortText.optional(), tenant: z.string().max(64).default('') })
-  .refine(({ user, token_id }) => (user === undefined) !== (token_id === undefined), 'give either `user` or `token_id`')
-
 /** Most channels of one stream: each event carries a position in every one of them. */
 const streamChannels = 16
 const names = z.union([z.string(), z.array(z.string())]).transform((given) => (typeof given === 'string' ? [given] : given))

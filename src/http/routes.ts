@@ -15,7 +15,7 @@ export interface HttpState extends ServerState {
   readonly metrics: Metrics
   readonly examples: boolean
   /** More routes: those of channels. */
-  readonly plugins: readonly FastifyPluginAsync[]
+  readonly routes: readonly FastifyPluginAsync[]
 }
 
 /** Names have up to 255 bytes, each of which may come as `%xx`. */
@@ -63,7 +63,7 @@ export const createHttp = async (state: HttpState): Promise<FastifyInstance> => 
     reply.type(metrics.registry.contentType)
     return metrics.registry.metrics()
   })
-  for (const plugin of state.plugins) await app.register(plugin)
+  for (const routes of state.routes) await app.register(routes)
   if (state.examples && existsSync(examplesDirectory)) {
     await app.register(fastifyStatic, { root: examplesDirectory, prefix: '/examples/', index: ['index.html'] })
   }

@@ -5,8 +5,7 @@
  */
 import { TroupeError } from '../../actors/errors.ts'
 import type { Journals } from '../../actors/journal.ts'
-import type { LmdbOptions } from './lmdb.ts'
-import { openLmdbJournals } from './lmdb.ts'
+import { type LmdbOptions, openLmdbJournals } from './lmdb.ts'
 import { openMemoryJournals } from './memory.ts'
 
 /** What every backend is given; it takes what it needs. Options of its own come along in `backend`. */

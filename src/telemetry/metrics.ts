@@ -20,11 +20,7 @@ export interface Metrics {
   readonly traffic: Traffic
 }
 
-export const createMetrics = (
-  system: () => ActorSystem,
-  journals: Journals,
-  telemetry: { readonly watchers: number } = { watchers: 0 },
-): Metrics => {
+export const createMetrics = (system: () => ActorSystem, journals: Journals, telemetry: { readonly watchers: number }): Metrics => {
   const registry = new Registry()
   const registers = [registry]
   collectDefaultMetrics({ register: registry })

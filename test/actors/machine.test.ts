@@ -218,9 +218,10 @@ describe('a machine', () => {
     ])
     for (let i = 0; i < 10_000; i++) system.begin(`timed/${i}`)
     await system.quiesce()
-    const started = performance.now()
+    const before = process.cpuUsage()
     for (let i = 0; i < 10_000; i++) system.stop(`timed/${i}`)
-    expect(performance.now() - started).toBeLessThan(1_000)
+    const { user } = process.cpuUsage(before) // not the clock: what else the machine does is no matter
+    expect(user / 1_000).toBeLessThan(1_000)
     expect(clock.pending).toBe(0)
   })
 })

@@ -3,7 +3,7 @@ import { afterEach, describe, expect, it } from 'vitest'
 import type { Account, Credentials } from '../../actors/account.ts'
 import { decide } from '../../actors/account.ts'
 import { TroupeError } from '../../actors/errors.ts'
-import { type Authenticator, createAuthenticator } from '../../src/auth/authenticator.ts'
+import { Authenticator } from '../../src/auth/authenticator.ts'
 import type { AuthProvider } from '../../src/auth/provider.ts'
 import type { Config } from '../../src/config.ts'
 import { codeOf, Machine, track } from '../actors/house.ts'
@@ -21,7 +21,7 @@ const boot = async (auth: Partial<Config['auth']> = {}, providers: readonly Auth
   const world = testWorld()
   const logged: object[] = []
   const log = { ...world.log, error: (fields: object) => void logged.push(fields), warn: (fields: object) => void logged.push(fields) }
-  const authenticator = await createAuthenticator({ auth: authConfig(auth), world: { clock: world.clock, log }, providers })
+  const authenticator = await Authenticator.create({ auth: authConfig(auth), world: { clock: world.clock, log }, providers })
   made.push(authenticator)
   return { authenticator, logged, clock: world.clock }
 }

@@ -198,7 +198,13 @@ describe('a message', () => {
       `{"id":"${id}","type":"message","room":"r","channel":"c","payload":{"a":[${'1e20,'.repeat(numbers)}0]}}`
     expect(decode(sized(40_000))).toMatchObject([{ type: 'request.publish' }])
     expect(complaint(sized(100_000))).toMatchObject([
-      { type: 'error', request_id: id, error_code: 'VALIDATION_ERROR', payload: { code: 'message.too_large' } },
+      {
+        type: 'error',
+        request_id: id,
+        error: expect.stringMatching(/\d+ bytes with its envelope/),
+        error_code: 'VALIDATION_ERROR',
+        payload: { code: 'message.too_large', rule: expect.stringMatching(/^bus.messageBytes \d+$/) },
+      },
     ])
   })
 
@@ -321,7 +327,6 @@ describe('a command', () => {
       epoch: 'e',
       sequence: 7,
       members: [{ user: 'ann', status: 'online', connections: 1, joined_at: '2026-11-20T20:14:24.750000', last_seen: timestamp }],
-      channels: ['general'],
       replayed: 1,
     })
     expect(frames[2]).toEqual(encode(messages(message()))[0])

@@ -2,7 +2,7 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { hexOf, uuidOf } from '../../src/doors/ids.ts'
-import { fittingTexts, isDeeperThan, parseObject } from '../../src/doors/json.ts'
+import { isDeeperThan, parseObject } from '../../src/doors/json.ts'
 
 const limits = { bytes: 1_000, depth: 4, bytesOption: 'bus.messageBytes' }
 const codeOf = (text: string) => parseObject(text, limits).refusal?.code
@@ -60,14 +60,6 @@ describe('a text of a client', () => {
   it('cannot set the prototype of what is made of it', () => {
     const { object } = parseObject('{"__proto__":{"admin":true}}', limits)
     expect([(object as { admin?: unknown }).admin, ({ ...object } as { admin?: unknown }).admin]).toEqual([undefined, undefined])
-  })
-})
-
-describe('texts of a frame', () => {
-  it('are as many as have room, counted with a comma each', () => {
-    expect(fittingTexts(['aa', 'ää', 'c'], 10)).toEqual(['aa', 'ää', 'c'])
-    expect(fittingTexts(['aa', 'ää', 'c'], 9)).toEqual(['aa', 'ää'])
-    expect(fittingTexts(['aa'], 2)).toEqual([])
   })
 })
 

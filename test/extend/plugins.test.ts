@@ -94,7 +94,7 @@ describe('plugins are loaded', () => {
 
 describe('what plugins bring', () => {
   const world = testWorld()
-  const combine = (...plugins: Plugin[]) => combinePlugins(plugins, { builtins: [], clock: world.clock, log: world.log })
+  const combine = (...plugins: Plugin[]) => combinePlugins(plugins, { builtins: [], clock: world.clock, log: world.log, timeoutMs: 5_000 })
   const go = defineCommand({ name: 'go', help: 'Go.', params: z.object({}), run: () => null })
   const counter = defineActor<object, { type: 'add' }>({ kind: 'counter', state: () => ({}), handlers: { add: () => null } })
   const login = { name: 'badges', authenticate: async () => clientOf('ada').account }

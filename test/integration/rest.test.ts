@@ -113,6 +113,13 @@ describe('publishing', () => {
     expect(await http().publish('bad', text)).toMatchObject({ status, body: { error: { code, message: expect.any(String) } } })
   })
 
+  it('[HT5] refuses what would not fit into a frame, for numbers grow on the way, and says how large it is', async () => {
+    expect(await http().publish('bad', `{"content":[${'1e20,'.repeat(100_000)}0]}`)).toMatchObject({
+      status: 413,
+      body: { error: { code: 'message.too_large', message: expect.stringMatching(/\d+ bytes with its envelope/) } },
+    })
+  })
+
   it('[HT5] refuses what is not JSON by its type, for a page of another origin could send that without asking', async () => {
     for (const type of ['text/plain', 'application/x-www-form-urlencoded'])
       expect(await http().with({ 'content-type': type }).publish('bad', '{"content":1}')).toMatchObject({
@@ -273,7 +280,11 @@ describe('the server about itself', () => {
 })
 
 describe('who may do what', () => {
-  const { server, http } = serve(`auth.jwtSecret=${secret}`, 'auth.anonymous=false', 'bus.allowedCommands=history,members,list_channels')
+  const { server, http } = serve(
+    `auth.jwtSecret=${secret}`,
+    'auth.anonymous=false',
+    'bus.allowedCommands=history,members,list_channels,revoke',
+  )
   const permissions = ['channel:sensors/*:read', 'channel:mine:*', 'command:*']
 
   it('[HT9] nobody without an account, and 401 says how to come with one', async () => {

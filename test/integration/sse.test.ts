@@ -206,7 +206,7 @@ describe('what is refused', () => {
 
   it('[SE9] ends when the account is revoked, and says why', async () => {
     const reader = await read('a', '', await as('eve', ['*'])).ready()
-    const admin = http().with(await as('root', ['admin']))
+    const admin = http().with(await as('root', ['admin', 'revoke']))
     expect((await admin.send('POST', '/v1/revocations', { user: 'eve' })).status).toBe(201)
     await reader.ended()
     expect(reader.events.at(-1)).toMatchObject({ event: 'end', data: { code: 'auth.revoked' } })

@@ -2,9 +2,10 @@
  * Simulated sockets: in order and without loss in each direction, as TCP is, until one is cut; then nothing passes and
  * nobody is told. What the network has not taken waits on the server's side, as in a socket that is not read.
  */
-import type { Sink } from '../../actors/socketLife.ts'
+
 import type { ErrorCode } from '../../actors/errors.ts'
 import type { Part, Publication } from '../../actors/publication.ts'
+import type { Sink } from '../../actors/socketLife.ts'
 import { closeOf } from '../../src/doors/closeCodes.ts'
 import { yjsDoor } from '../../src/doors/yjs.ts'
 import type { SeededRandom } from '../support/world.ts'
