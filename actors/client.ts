@@ -371,6 +371,7 @@ class Client {
   pong(): void {
     this.identity.heard()
     this.life.pong()
+    this.feed.ponged()
   }
 
   /**

@@ -57,7 +57,7 @@ const heldLimit = 1_000
 /** A command that takes longer no longer holds back what other channels say. */
 const holdMs = 1_000
 const rejoinMs = 1_000
-/** Messages of an inbox count as delivered when the network has taken them, looked at so often. */
+/** Messages of an inbox count as delivered when a ping that was sent after them is answered; looked at so often. */
 const seenMs = 500
 const joinTimeoutMs = 30_000
 
@@ -82,6 +82,8 @@ export class ClientFeed {
   #held: (() => void)[] = []
   #isDeaf = false
   #isSeenPlanned = false
+  /** What counts as delivered when the client answers the ping. */
+  #probe: { readonly address: Address; readonly cursor: string; readonly offset: Offset } | undefined
   /** What the network had taken before the last message of the inbox. */
   #takenBefore = 0
 
@@ -416,7 +418,17 @@ export class ClientFeed {
     const inbox = [...this.#places.values()].find(({ isInbox }) => isInbox)
     if (this.#isDeaf || inbox === undefined) return
     const isTaken = this.#sink.queuedWrites === 0 && this.#sink.sentBytes !== this.#takenBefore
-    if (!isTaken || inbox.join !== undefined) return this.#planSeen()
-    this.#scope.tell(inbox.address, { type: 'channel.seen', cursor: this.#access.account.user, offset: inbox.offset })
+    // The answer to a ping from before would say nothing about it.
+    if (!isTaken || inbox.join !== undefined || this.#life.isPinging) return this.#planSeen()
+    this.#probe = { address: inbox.address, cursor: this.#access.account.user, offset: inbox.offset }
+    this.#life.ping()
+  }
+
+  /** The kernel takes what a dead network never delivers; whoever answers a ping has read what came before it. */
+  ponged(): void {
+    if (this.#probe === undefined) return
+    const { address, cursor, offset } = this.#probe
+    this.#probe = undefined
+    this.#scope.tell(address, { type: 'channel.seen', cursor, offset })
   }
 }

@@ -72,6 +72,8 @@ export class SocketLife<Output> {
   #isPingQueued = false
   #expiresAt: number | undefined
   isClosed = false
+  /** A ping is not answered yet. */
+  isPinging = false
 
   constructor(scope: Scope, sink: Sink<Output>, limits: SocketLimits) {
     this.#scope = scope
@@ -115,6 +117,7 @@ export class SocketLife<Output> {
 
   ping(): void {
     this.#lookAtProgress()
+    this.isPinging = true
     this.#sink.ping()
     this.#scope.after('pong', this.#limits.pongMs, { type: 'connection.unanswered' })
   }
@@ -125,6 +128,7 @@ export class SocketLife<Output> {
   }
 
   pong(): void {
+    this.isPinging = false
     this.#scope.cancel('pong')
     this.#scope.after('ping', this.#limits.pingMs, { type: 'connection.ping' })
   }
@@ -132,7 +136,10 @@ export class SocketLife<Output> {
   /** The ping may wait behind a large message on a slow link; as long as that moves, the client is alive. */
   unanswered(): void {
     const isMoving = this.#isPingQueued && this.#sink.sentBytes !== this.#sentAtPing
-    if (!isMoving) return this.cut()
+    if (!isMoving) {
+      this.#scope.log.info({ connection: this.#scope.address }, 'a client that answers no ping is disconnected')
+      return this.cut()
+    }
     this.#lookAtProgress()
     this.#scope.after('pong', this.#limits.pongMs, { type: 'connection.unanswered' })
   }

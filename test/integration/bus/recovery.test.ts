@@ -1,6 +1,7 @@
 /** Clients of the bus that come back, and what waits for those who are not there. */
 import { fileURLToPath } from 'node:url'
 import { describe, expect, it } from 'vitest'
+import { openRawWebSocket } from '../../support/attacks.ts'
 import { type BusClient, connected, type Frame, named } from '../../support/bus.ts'
 import { expectOneOrder, Publisher, Subscriber, tally } from '../../support/pressure.ts'
 import { serve } from '../../support/service.ts'
@@ -191,5 +192,25 @@ describe('a private message', () => {
     await ada.publish('private_zoe\u0301', 'two')
     await until(() => zoe.messages().length === 2, 'both messages')
     expect(zoe.contents()).toEqual(['one', 'two'])
+  })
+})
+
+describe('a private message to a connection that is dead', () => {
+  const { server } = serve('limits.pingMs=1200', 'limits.pongMs=400')
+
+  it('[BX4] is not taken for delivered because the network took it: it comes to the next one', async () => {
+    const frozen = await openRawWebSocket(server().port, '/')
+    const login = Buffer.from(JSON.stringify({ type: 'command', command: 'set_status', username: 'dora', status: 'online' }))
+    frozen.socket.write(Buffer.concat([Buffer.from([0x81, 0x80 | login.length, 0, 0, 0, 0]), login]))
+    await until(() => frozen.received().includes('command_response'), 'its name')
+    frozen.socket.pause()
+    await (await named(server(), 'ada')).publish('private_dora', 'are you there?')
+    await until(
+      () => server().lines.some(({ msg }) => msg === 'a client that answers no ping is disconnected'),
+      'the end of the frozen one',
+    )
+    const dora = await named(server(), 'dora')
+    await until(() => dora.messages().length === 1, 'the message')
+    frozen.socket.destroy()
   })
 })
