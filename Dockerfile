@@ -14,7 +14,7 @@ USER node
 VOLUME /data
 EXPOSE 9100
 # Inside a container 127.0.0.1 is nobody's, so it listens on all addresses; compose.yaml publishes the port on the host's
-# loopback only. Put a proxy that checks who comes in front of it before you publish it elsewhere.
+# loopback only. Before you publish it elsewhere, say who may come (docs/accounts.md) and take the last variable away.
 ENV TROUPE_HOST=0.0.0.0 TROUPE_DATA=/data TROUPE_ALLOW_PUBLIC_ANONYMOUS=true
 HEALTHCHECK CMD ["node", "-e", "fetch('http://127.0.0.1:9100/ready').then((r) => process.exit(r.ok ? 0 : 1), () => process.exit(1))"]
 # The server closes in order within 10 s of SIGTERM; the supervisor in front of it passes the signal on.

@@ -8,6 +8,8 @@ const project = (name: string, include: string[], options: object = {}) => ({
 
 export default defineConfig({
   test: {
+    // Most tests wait for processes, disks and timers; with one core left free, as is the default, half of two would idle.
+    maxWorkers: '100%',
     reporters: ['default', './test/support/summaryReporter.ts'],
     globalSetup: ['./test/support/setup.ts'],
     projects: [

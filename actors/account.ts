@@ -126,8 +126,8 @@ export const decide = (account: Account, resource: Resource, name: string, actio
 
 /** Longest name, in UTF-8 bytes: the address of an inbox holds it beside the tenant's. */
 const maxUserBytes = 128
-/** Invisible characters and direction marks, with which two names look equal. */
-const invisible = /\p{Cf}/u
+/** Invisible characters and direction marks, with which two names look equal (Unicode category Cf). */
+export const hasInvisible = (name: string): boolean => /\p{Cf}/u.test(name)
 
 const encoder = new TextEncoder()
 
@@ -135,7 +135,7 @@ const encoder = new TextEncoder()
 export const userDefect = (user: string): string | undefined => {
   if (user.length > maxUserBytes || encoder.encode(user).length > maxUserBytes) return `the name is longer than ${maxUserBytes} bytes`
   if (user.startsWith('~')) return 'the name begins with ~'
-  if (invisible.test(user)) return 'the name has invisible characters'
+  if (hasInvisible(user)) return 'the name has invisible characters'
   return user === user.normalize('NFC') ? idDefect(user)?.replace('id', 'name') : 'the name is not normalised (NFC)'
 }
 

@@ -130,7 +130,9 @@ export interface DirectoryPage {
 /** The directory of a tenant. */
 export const directoryAddress = (tenant: string): Address => (tenant === '' ? 'directory/default' : `directory/~${tenant}`)
 
-/** Names that the server keeps for itself: `$telemetry`. */
+/** What happens on the server, as if it were a channel. */
+export const telemetryChannel = '$telemetry'
+/** Names that the server keeps for itself. */
 export const isReserved = (channel: string): boolean => channel.startsWith('$')
 const inboxPrefix = 'private_'
 /** The channel of the private messages to a user. Only the user may read it. */

@@ -2,7 +2,7 @@
  * What an account may do with channels, without being connected: publish, read, create, delete. Checks the name, the
  * permission and the hooks, then asks the channel or the directory. A client actor and HTTP both go through here.
  */
-import { type Account, type Decision, decide, type Resource, scopedId } from './account.ts'
+import { type Account, type Decision, decide, hasInvisible, type Resource, scopedId } from './account.ts'
 import {
   type ChannelRequest,
   type ChannelState,
@@ -34,9 +34,6 @@ export interface AccessOptions {
 
 /** Channels that are looked through for one that the account may read, where a page has none. */
 const searchedChannels = 1_000
-
-/** Invisible characters and direction marks, with which two names look equal. */
-const invisible = /\p{Cf}/u
 
 /** What the actor system says about an actor that cannot be reached is of no use to a client. */
 const unreachable: ReadonlySet<ErrorCode> = new Set(['actor.ask_timeout', 'actor.mailbox_full', 'actor.stopped', 'actor.failed'])
@@ -105,7 +102,7 @@ export class ClientAccess {
   #name(channel: string): string {
     const name = channel.normalize('NFC')
     const defect = name.startsWith('~') || isReserved(name) ? 'it begins with ~ or $' : idDefect(this.#id(name))
-    if (defect !== undefined || invisible.test(name)) throw new TroupeError('channel.bad_name', defect ?? 'it has invisible characters')
+    if (defect !== undefined || hasInvisible(name)) throw new TroupeError('channel.bad_name', defect ?? 'it has invisible characters')
     return name
   }
 

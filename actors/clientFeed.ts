@@ -242,7 +242,7 @@ export class ClientFeed {
     place.isIn = true
     place.epoch = epoch
     place.offset = isTold ? offset : offset - messages.length
-    if (!isTold && isRecovered === false) join.missed = { type: 'output.gap', channel, isRecovered, epoch, offset, at: this.#scope.now() }
+    if (!isTold && isRecovered === false) join.missed = { type: 'output.gap', channel, epoch, offset, at: this.#scope.now() }
     else if (!isTold && messages.length > 0) join.missed = { type: 'output.messages', channel, messages }
     join.isAnswered = true
     if (this.#isWaiting(join)) return

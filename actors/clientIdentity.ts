@@ -146,6 +146,7 @@ export class ClientIdentity {
       throw new TroupeError('access.denied', `this client is ${this.account.user}`, { rule: 'names are those of accounts' })
     const defect = userDefect(user)
     if (defect !== undefined) throw new TroupeError('command.bad_parameters', defect)
+    this.#parts.access.demand('sender', user, 'speak') // whoever may not speak in a name may not take it
     this.#become({ ...this.account, user })
   }
 
@@ -202,6 +203,10 @@ export class ClientIdentity {
   }
 
   // ── telemetry ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+  get isWatching(): boolean {
+    return this.#watched !== undefined
+  }
 
   /** Errors: `access.denied`. */
   watch(events: readonly string[] | undefined): void {

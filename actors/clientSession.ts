@@ -1,6 +1,14 @@
 /** What a command may do for a client that is connected. What needs no connection is `ClientAccess`, for HTTP too. */
 import type { Account, Credentials, Decision, Resource } from './account.ts'
-import type { ChannelState, DirectoryPage, Joined, Page, Published, Range } from './channelMessages.ts'
+import {
+  type ChannelState,
+  type DirectoryPage,
+  type Joined,
+  type Page,
+  type Published,
+  type Range,
+  telemetryChannel,
+} from './channelMessages.ts'
 import type { ClientIdentity, ClientParts } from './clientIdentity.ts'
 import type { JoinOptions, PublishOptions, Session } from './command.ts'
 import { TroupeError } from './errors.ts'
@@ -72,12 +80,14 @@ export class ClientSession implements Session {
   // ── channels ───────────────────────────────────────────────────────────────────────────────────────────────────
 
   get channels(): readonly string[] {
-    return this.#parts.feed.channels
+    const { channels } = this.#parts.feed
+    return this.#identity.isWatching ? [...channels, telemetryChannel] : channels
   }
 
   async join(channel: string, options: JoinOptions = {}): Promise<Joined> {
     const { access, feed, emit } = this.#parts
     const { hooks, channelsPerClient } = this.#options
+    if (channel === telemetryChannel) return this.#joinTelemetry()
     const name = access.admit(channel, 'read')
     if (!feed.has(name) && this.channels.length >= channelsPerClient)
       throw new TroupeError('channel.too_many', undefined, { rule: `bus.channelsPerClient ${channelsPerClient}` })
@@ -87,8 +97,21 @@ export class ClientSession implements Session {
     return joined
   }
 
+  /** A channel only by its name: nothing is kept, so there is nothing to come back to. */
+  #joinTelemetry(): Joined {
+    const isNew = !this.#identity.isWatching
+    this.watch([])
+    const info = { name: telemetryChannel, description: 'What happens on the server', createdAt: 0, createdBy: '', isRoom: false }
+    return { info, epoch: '', offset: 0, isRecovered: undefined, messages: [], members: [], isNew, isAnnounced: false }
+  }
+
   async leave(channel: string): Promise<boolean> {
     const { access, feed, emit, afterwards } = this.#parts
+    if (channel === telemetryChannel) {
+      const wasWatching = this.#identity.isWatching
+      if (wasWatching) this.watch(undefined)
+      return wasWatching
+    }
     const name = channel.normalize('NFC')
     const membership = feed.get(name)
     if (membership === undefined || membership.isInbox) return false

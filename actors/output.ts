@@ -136,11 +136,10 @@ export type Output =
     }
   /** A publish that asked for it is on disk. */
   | { readonly type: 'output.acknowledged'; readonly ref: Ref; readonly message: ChannelMessage; readonly isRepeated: boolean }
-  /** Messages were missed while connected: they follow (`isRecovered`), or cannot be had any more. */
+  /** Messages up to `offset` were missed while connected, and cannot be had any more. */
   | {
       readonly type: 'output.gap'
       readonly channel: string
-      readonly isRecovered: boolean
       readonly epoch: string
       readonly offset: Offset
       readonly at: EpochMs

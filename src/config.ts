@@ -95,7 +95,7 @@ export const schema = z.strictObject({
         .describe('What accounts may do whose token or entry says nothing about it. The language is in docs/accounts.md.'),
       anonymousPermissions: z
         .array(z.string())
-        .default(['channel:*', 'document:*', 'command:*', 'sender:*', 'telemetry'])
+        .default(['channel:*', 'document:*', 'command:*', 'sender:*', '!sender:system', '!sender:server', 'telemetry'])
         .describe('What clients may do that did not log in.'),
       users: z.string().default('').describe('File of users with passwords (`troupe user`). Empty: none.'),
       jwtSecret: z.string().default('').describe('Secret of tokens signed with HS256, at least 32 bytes. Empty: none are accepted.'),

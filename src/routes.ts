@@ -4,6 +4,7 @@
  * `/docs/{name}` is a document everywhere. On the main listener some paths belong to doors of the bus, and every other path is
  * a document, too: the room name of y-websocket, which does not encode it. A listener of a profile has its door at every path.
  */
+import { hasInvisible } from '../actors/account.ts'
 import type { ErrorCode } from '../actors/errors.ts'
 import { idDefect } from '../actors/system/address.ts'
 import type { Profile } from './config.ts'
@@ -18,8 +19,6 @@ export type Route =
 
 const busPaths: Readonly<Record<string, BusProfile>> = { '/': 'bus', '/chat': 'chat', '/ws': 'pubsub', '/arqonbus': 'arqonbus' }
 const reserved = /^\/(?:hocuspocus|v1(?:\/.*)?)$/
-/** Cf: invisible characters and direction marks, with which two names look equal. */
-const invisible = /\p{Cf}/u
 
 /** A document name as its client sent it, normalised (NFC), or why it is not one. */
 const documentName = (encoded: string): Route => {
@@ -31,7 +30,7 @@ const documentName = (encoded: string): Route => {
     return refused('not a valid URL encoding')
   }
   if (name.startsWith('~')) return refused('names that begin with ~ are those of tenants')
-  const defect = idDefect(name) ?? (invisible.test(name) ? 'the name has invisible characters' : undefined)
+  const defect = idDefect(name) ?? (hasInvisible(name) ? 'the name has invisible characters' : undefined)
   return defect === undefined ? { kind: 'document', name } : refused(defect)
 }
 

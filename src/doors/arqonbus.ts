@@ -338,8 +338,8 @@ export const arqonbusDoor = ({ messageBytes, depth }: ArqonbusOptions): TextDoor
         return [notice(at, channel, isRoom ? 'room_closed' : 'channel_closed', channel, { reason })]
       }
       case 'output.gap': {
-        const { at, channel, isRecovered, epoch, offset } = output
-        return isRecovered ? [] : [notice(at, channel, 'messages_lost', channel, { epoch, offset })]
+        const { at, channel, epoch, offset } = output
+        return [notice(at, channel, 'messages_lost', channel, { epoch, offset })]
       }
       case 'output.telemetry':
         return output.events.map(telemetryFrame).filter((frame) => fits(frame, most))

@@ -156,9 +156,8 @@ export const busEncoder = ({ messageBytes }: BusOptions): TextDoor['encode'] => 
       case 'output.acknowledged':
         return [JSON.stringify(acknowledgement(output))]
       case 'output.gap': {
-        const { channel, isRecovered, epoch, offset, at } = output
-        const content = { type: isRecovered ? 'recovered' : 'lost', channel, epoch, sequence: offset }
-        return [JSON.stringify(eventOf(at, channel, content))]
+        const { channel, epoch, offset, at } = output
+        return [JSON.stringify(eventOf(at, channel, { type: 'lost', channel, epoch, sequence: offset }))]
       }
       case 'output.telemetry':
         return telemetryFrames(output.events)

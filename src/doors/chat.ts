@@ -19,6 +19,7 @@
  *
  * A room is a channel. What is no message of the protocol is ignored, as in the course. Reference: docs/wire/chat.md.
  */
+import { telemetryChannel } from '../../actors/channelMessages.ts'
 import type { ChannelMessage, ClosedOutput, Json, JsonObject, Member, Output, Refusal, Status } from '../../actors/output.ts'
 import type { ClientRequest, Manners } from '../../actors/request.ts'
 import type { EpochMs } from '../../actors/world.ts'
@@ -71,6 +72,8 @@ const command = (ref: Ref, name: string, params: JsonObject): readonly ClientReq
 /** The position that `since` means; the course compares it as JavaScript does, so `"5"` is 5. */
 const positionOf = (since: Json | undefined): number => Math.min(Math.max(0, Math.floor(Number(since ?? 0)) || 0), Number.MAX_SAFE_INTEGER)
 
+const noTelemetry = refusalOf('channel.bad_name', `${telemetryChannel} has no chat`)
+
 const requestsOf = (message: JsonObject): readonly ClientRequest[] => {
   const { type, room, data } = message
   if (type === 'heartbeat') return [{ type: 'request.heartbeat' }]
@@ -78,6 +81,8 @@ const requestsOf = (message: JsonObject): readonly ClientRequest[] => {
   if (typeof room !== 'string') return []
   switch (type) {
     case 'join':
+      // This protocol has no frame for what happens there.
+      if (room === telemetryChannel) return [{ type: 'request.bad', ref: { asked: 'join', room } satisfies Ref, refusal: noTelemetry }]
       return command({ asked: 'join', room }, 'join_channel', { rewind })
     case 'leave':
       return command({ asked: 'leave', room }, 'leave_channel', {})
@@ -233,8 +238,7 @@ export const chatDoor = ({ heartbeatMs, smallMessageBytes, messageBytes, depth }
       case 'output.closed':
         return [errorFrame({ code: 'channel.closed', message: endings[output.reason] }, output.channel)]
       case 'output.gap':
-        // What was missed and can be had follows as messages.
-        return output.isRecovered ? [] : [frame('error', { message: 'Messages were missed', code: 'messages.lost', room: output.channel })]
+        return [frame('error', { message: 'Messages were missed', code: 'messages.lost', room: output.channel })]
       case 'output.heartbeat':
         return [frame('heartbeat')]
       case 'output.acknowledged':

@@ -17,8 +17,9 @@
  *
  * A topic is a channel. Reference: docs/wire/pubsub.md.
  */
+import { telemetryChannel } from '../../actors/channelMessages.ts'
 import type { ErrorCode } from '../../actors/errors.ts'
-import type { ChannelMessage, ClosedOutput, Json, JsonObject, Output, Refusal } from '../../actors/output.ts'
+import type { ChannelMessage, ClosedOutput, Json, JsonObject, Output, Refusal, TelemetryEvent } from '../../actors/output.ts'
 import type { ClientRequest, Manners } from '../../actors/request.ts'
 import { fits, mostBytes } from '../bus/frameLimit.ts'
 import type { Config } from '../config.ts'
@@ -96,6 +97,10 @@ const refusedFrame = (ref: Ref | undefined, { code, message, rule }: Refusal): s
   })
 }
 
+/** An event of the server, to whoever subscribed to `$telemetry`. */
+const telemetryFrame = ({ at, ...data }: TelemetryEvent): string =>
+  JSON.stringify({ type: 'message', topic: telemetryChannel, data, from: 'server', timestamp: naiveTime(at) })
+
 const endings: Readonly<Record<ClosedOutput['reason'], string>> = {
   deleted: 'The topic was deleted',
   expired: 'The topic has expired',
@@ -171,12 +176,13 @@ export const pubsubDoor = ({
       case 'output.closed':
         return [errorFrame('CHANNEL_CLOSED', endings[output.reason], { topic: output.channel })]
       case 'output.gap':
-        return output.isRecovered ? [] : [errorFrame('MESSAGES_LOST', 'Messages were missed', { topic: output.channel })]
+        return [errorFrame('MESSAGES_LOST', 'Messages were missed', { topic: output.channel })]
       case 'output.heartbeat':
         return ['{"type":"heartbeat"}']
+      case 'output.telemetry':
+        return output.events.map(telemetryFrame).filter((frame) => fits(frame, most))
       case 'output.acknowledged':
       case 'output.presence':
-      case 'output.telemetry':
         return []
     }
   }

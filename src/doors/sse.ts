@@ -1,7 +1,7 @@
 /**
  * Server-sent events (WHATWG HTML §9.2): channels as a stream of text over one HTTP response, for readers without WebSocket.
  *
- *   event: ready | message | presence | closed | recovered | lost | end
+ *   event: ready | message | presence | closed | lost | end
  *   id: EPOCH:OFFSET                  where the reader is then; with several channels one for each, joined by `,`
  *   data: {…}                         one line of JSON, that of the bus
  *
@@ -15,7 +15,7 @@ import type { ChannelMessage, Json, Output, Position } from '../../actors/output
 import type { Manners } from '../../actors/request.ts'
 import type { TextDoor } from './textDoor.ts'
 
-export type StreamEvent = 'ready' | 'message' | 'presence' | 'closed' | 'recovered' | 'lost' | 'end'
+export type StreamEvent = 'ready' | 'message' | 'presence' | 'closed' | 'lost' | 'telemetry' | 'end'
 
 /** A piece of the stream. `at`: whoever has read it is there in that channel. */
 export interface Piece {
@@ -106,12 +106,13 @@ export class EventEncoder {
       case 'output.closed':
         return this.#told('closed', output)
       case 'output.gap': {
-        const { channel, epoch, offset, isRecovered } = output
-        // What was missed follows, and each message says where it is.
-        return isRecovered ? this.#told('recovered', output) : this.#told('lost', output, { channel, epoch, offset })
+        const { channel, epoch, offset } = output
+        return this.#told('lost', output, { channel, epoch, offset })
       }
       case 'output.answer':
         return output.command === 'join_channel' ? this.#ready(output.data) : []
+      case 'output.telemetry':
+        return this.#told('telemetry', output)
       case 'output.heartbeat':
         return [{ bytes: comment }]
       default:

@@ -44,10 +44,10 @@ export const createMetrics = (system: () => ActorSystem, journals: Journals, tel
   })
   const traffic = { sentBytes: 0, sentWrites: 0, receivedBytes: 0, receivedMessages: 0, closed: (code: number) => closed.inc({ code }) }
   const sums = [
-    ['troupe_sent_bytes_total', 'Bytes written to document clients.', () => traffic.sentBytes],
-    ['troupe_sent_writes_total', 'Writes to the sockets of document clients.', () => traffic.sentWrites],
-    ['troupe_received_bytes_total', 'Bytes of messages of document clients.', () => traffic.receivedBytes],
-    ['troupe_received_messages_total', 'Messages of document clients.', () => traffic.receivedMessages],
+    ['troupe_sent_bytes_total', 'Bytes written to clients.', () => traffic.sentBytes],
+    ['troupe_sent_writes_total', 'Writes to the sockets of clients.', () => traffic.sentWrites],
+    ['troupe_received_bytes_total', 'Bytes of messages of clients.', () => traffic.receivedBytes],
+    ['troupe_received_messages_total', 'Messages of clients.', () => traffic.receivedMessages],
   ] as const
   for (const [name, help, read] of sums) {
     new Counter({

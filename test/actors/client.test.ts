@@ -28,7 +28,7 @@ const messages = (client: BusClient): string[] => client.news().filter((one) => 
 const texts = (count: number, from = 1) => Array.from({ length: count }, (_, i) => `m${from + i}`)
 
 describe('what a client says', () => {
-  it('[CL1] takes effect in the order in which it came; a publish does not wait for the disk before the next one goes', async () => {
+  it('[CC1] takes effect in the order in which it came; a publish does not wait for the disk before the next one goes', async () => {
     const house = await BusHouse.boot()
     const [ada, bob] = await house.members(['ada', 'bob'], 'news')
     house.disk.hold()
@@ -40,7 +40,7 @@ describe('what a client says', () => {
     expect(bob.news()).toEqual(['news 1 "a"', 'news 2 "b"', 'news 3 "c"'])
   })
 
-  it('[CL2] waits for the command before it, and a command waits for the commands before it', async () => {
+  it('[CC2] waits for the command before it, and a command waits for the commands before it', async () => {
     const { command, open } = slow()
     const house = await BusHouse.boot({ commands: [command] })
     const [ada, bob] = await house.members(['ada', 'bob'], 'news')
@@ -55,7 +55,7 @@ describe('what a client says', () => {
     expect(ada.owed).toBe(0)
   })
 
-  it('[CL2] waits for a hook that takes its time', async () => {
+  it('[CC2] waits for a hook that takes its time', async () => {
     const waiting = gate()
     const house = await BusHouse.boot({ hooks: { onPublish: (_, { body }) => (body === 'a' ? waiting.passed : undefined) } })
     const [ada] = await house.members(['ada'], 'news')
@@ -68,7 +68,7 @@ describe('what a client says', () => {
     expect(ada.news()).toEqual(['answer ping', 'news 1 "a"', 'news 2 "b"'])
   })
 
-  it('[CL3] is acknowledged when it is on disk, if that is asked for, with its place', async () => {
+  it('[CC3] is acknowledged when it is on disk, if that is asked for, with its place', async () => {
     const house = await BusHouse.boot()
     const ada = house.connect('ada')
     house.disk.hold()
@@ -83,7 +83,7 @@ describe('what a client says', () => {
     expect(ada.heard).toEqual(['news 1 "a"', 'ack news 1', 'ack news 1 again'])
   })
 
-  it('[CL4] that is refused is answered with its code and the rule that refused it; what is no refusal is not shown', async () => {
+  it('[CC4] that is refused is answered with its code and the rule that refused it; what is no refusal is not shown', async () => {
     const house = await BusHouse.boot({
       allowedCommands: ['join_channel', 'status', 'broken', 'odd'],
       channelsPerClient: 1,
@@ -129,7 +129,7 @@ describe('what a client says', () => {
     expect(house.observed.filter((one) => one === 'refused command.failed')).toHaveLength(3)
   })
 
-  it('[CL5] is dealt with frame by frame, each exactly once, whatever becomes of its requests', async () => {
+  it('[CC5] is dealt with frame by frame, each exactly once, whatever becomes of its requests', async () => {
     const { command: slowly, open } = slow()
     const house = await BusHouse.boot({
       commands: [slowly, command('fails', () => Promise.reject(new TroupeError('command.failed', 'no')))],
@@ -157,7 +157,7 @@ describe('what a client says', () => {
     expect(ada.refusals.map(({ code }) => code)).toContain('storage.full')
   })
 
-  it('[CL6] is limited by connection and by user; what is too much is refused with the time to wait, and counts for nothing', async () => {
+  it('[CC6] is limited by connection and by user; what is too much is refused with the time to wait, and counts for nothing', async () => {
     const house = await BusHouse.boot({ requestsPerMinute: 3, userRequests: new SlidingWindows(5, 60_000) })
     const [one, two] = ['ada1', 'ada2'].map((id) => house.connect(id, { account: { user: 'ada', isAnonymous: false } })) as [
       BusClient,
@@ -180,7 +180,7 @@ describe('what a client says', () => {
     expect(await one.run('ping')).toMatchObject({ pong: true })
   })
 
-  it('[CL7] and publishes is heard by itself as its protocol has it: as a member, never, or a few times where it is none', async () => {
+  it('[CC7] and publishes is heard by itself as its protocol has it: as a member, never, or a few times where it is none', async () => {
     const house = await BusHouse.boot({ echoBudget: 2 })
     const heard = async (id: string, echo: 'members' | 'budget' | 'never', acknowledges = false) => {
       const client = house.connect(id, { manners: { echo, acknowledges } })
@@ -195,7 +195,7 @@ describe('what a client says', () => {
     expect(await heard('never', 'never', true)).toEqual([0, ['ack home 5', 'ack home 6']])
   })
 
-  it('[CL7] and is repeated, or comes while it joins, is no echo: who becomes a member hears it once', async () => {
+  it('[CC7] and is repeated, or comes while it joins, is no echo: who becomes a member hears it once', async () => {
     const house = await BusHouse.boot()
     const ada = house.connect('ada')
     house.disk.hold()
@@ -208,7 +208,7 @@ describe('what a client says', () => {
     expect(ada.heard).toEqual(['answer join_channel', 'news 1 "a"', 'other 1 "b"'])
   })
 
-  it('[CL8] in a channel that it must join first is refused before any hook sees it', async () => {
+  it('[CC8] in a channel that it must join first is refused before any hook sees it', async () => {
     const seen: unknown[] = []
     const house = await BusHouse.boot({ hooks: { onPublish: (_, { body }) => void seen.push(body) } })
     const ada = house.connect('ada', { manners: { mustJoinToPublish: true } })
@@ -222,7 +222,7 @@ describe('what a client says', () => {
 })
 
 describe('the answer to a command', () => {
-  it('[CL9] is the next thing that a client hears: messages, presence, acks, refusals and heartbeats wait, in their order', async () => {
+  it('[CC9] is the next thing that a client hears: messages, presence, acks, refusals and heartbeats wait, in their order', async () => {
     const { command, open } = slow()
     const house = await BusHouse.boot({ commands: [command] })
     const [ada, bob] = await house.members(['ada', 'bob'], 'news')
@@ -246,7 +246,7 @@ describe('the answer to a command', () => {
     expect(carl.news()).toEqual(['answer slow', 'news 2 2', 'ack news 2', 'bob left news', 'heartbeat', 'news 3 3', 'heartbeat'])
   })
 
-  it('[CL10] that takes longer than a second no longer holds back what other channels say', async () => {
+  it('[CC10] that takes longer than a second no longer holds back what other channels say', async () => {
     const { passed, open } = gate()
     const house = await BusHouse.boot({
       commands: [
@@ -272,7 +272,7 @@ describe('the answer to a command', () => {
     expect(ada.news()).toEqual(['answer visit', 'home 1 2'])
   })
 
-  it('[CL11] does not make a client cost memory without a bound: it is disconnected and comes back', async () => {
+  it('[CC11] does not make a client cost memory without a bound: it is disconnected and comes back', async () => {
     const { command } = slow()
     const house = await BusHouse.boot({ commands: [command], bus: { maxWindowMs: 0 } })
     const [ada, bob] = await house.members(['ada', 'bob'], 'news')
@@ -284,7 +284,7 @@ describe('the answer to a command', () => {
     expect(ada.isThere).toBe(false)
   }, 20_000)
 
-  it('[CL12] that is no JSON is a refusal, and a door that fails ends its client and nobody else', async () => {
+  it('[CC12] that is no JSON is a refusal, and a door that fails ends its client and nobody else', async () => {
     const house = await BusHouse.boot({ commands: [command('odd', () => 1n)] })
     const [ada, bob] = await house.members(['ada', 'bob'], 'news')
     ada.sink.sending = (output) => void JSON.stringify(output)
@@ -299,7 +299,7 @@ describe('the answer to a command', () => {
 })
 
 describe('a channel that a client is in', () => {
-  it('[CL13] is heard from the join on, what was missed before what is new', async () => {
+  it('[CC13] is heard from the join on, what was missed before what is new', async () => {
     const house = await BusHouse.boot()
     const [bob] = await house.members(['bob'], 'news')
     for (const text of texts(3)) await bob.publish('news', text)
@@ -310,7 +310,7 @@ describe('a channel that a client is in', () => {
     expect(ada.heard).toEqual(['answer join_channel', 'news 4 "m4"'])
   })
 
-  it('[CL14] and joins again loses nothing, whatever is published at the same time', async () => {
+  it('[CC14] and joins again loses nothing, whatever is published at the same time', async () => {
     const house = await BusHouse.boot({
       commands: [command('look', async (_, session) => (await session.join('news')).messages)],
     })
@@ -331,7 +331,7 @@ describe('a channel that a client is in', () => {
     expect(ada.news()).toEqual(['answer join_channel', 'news 3 "x"'])
   })
 
-  it('[CL15] and stops is joined again from where the client is', async () => {
+  it('[CC15] and stops is joined again from where the client is', async () => {
     const house = await BusHouse.boot()
     const [ada, bob] = await house.members(['ada', 'bob'], 'news')
     await bob.publish('news', 1)
@@ -343,7 +343,7 @@ describe('a channel that a client is in', () => {
     expect(await house.present('news')).toEqual({ users: ['ada', 'bob'], connections: 2 })
   })
 
-  it('[CL15] also when it stops after it has answered and before the client hears it, at whatever moment', async () => {
+  it('[CC15] also when it stops after it has answered and before the client hears it, at whatever moment', async () => {
     const house = await BusHouse.boot()
     const [bob] = await house.members(['bob'])
     const ada = house.connect('ada', { manners: { hasPresence: false } })
@@ -363,7 +363,7 @@ describe('a channel that a client is in', () => {
     expect(channels.length).toBeGreaterThan(10)
   })
 
-  it('[CL15] while a command is answered, what was missed comes after the answer and before what is new', async () => {
+  it('[CC15] while a command is answered, what was missed comes after the answer and before what is new', async () => {
     const { command, open } = slow()
     const house = await BusHouse.boot({ commands: [command], bus: { replayMessages: 300 } })
     const [ada, bob] = await house.members(['ada', 'bob'], 'news')
@@ -380,7 +380,7 @@ describe('a channel that a client is in', () => {
     expect([told[0], ...told.filter((one) => one.startsWith('news '))]).toEqual(['answer slow', 'news 1 1', 'news 2 2', 'news 3 3'])
   })
 
-  it('[CL16] and cannot be reached is tried until it can, and nothing is lost, nor does a command that fails to join it end that', async () => {
+  it('[CC16] and cannot be reached is tried until it can, and nothing is lost, nor does a command that fails to join it end that', async () => {
     let isDown = false
     const house = await BusHouse.boot()
     const [ada, bob] = await house.members(['ada', 'bob'], 'news')
@@ -401,7 +401,7 @@ describe('a channel that a client is in', () => {
     expect(house.logged.filter((text) => text === 'a channel could not be joined')).toHaveLength(3)
   })
 
-  it('[CL17] from which too much was missed says where it goes on', async () => {
+  it('[CC17] from which too much was missed says where it goes on', async () => {
     const house = await BusHouse.boot({ bus: { replayMessages: 2 } })
     const [ada, bob] = await house.members(['ada', 'bob'], 'news')
     await bob.publish('news', 'm1')
@@ -417,7 +417,7 @@ describe('a channel that a client is in', () => {
     ])
   })
 
-  it('[CL18] and is deleted says so once, after what was published before, and is not made anew by those who were in it', async () => {
+  it('[CC18] and is deleted says so once, after what was published before, and is not made anew by those who were in it', async () => {
     const { command, open } = slow()
     const house = await BusHouse.boot({ commands: [command] })
     const [ada, bob, carl] = await house.members(['ada', 'bob', 'carl'], 'news', 'home')
@@ -435,7 +435,7 @@ describe('a channel that a client is in', () => {
     expect(house.isThere('channel/news')).toBe(false)
   })
 
-  it('[CL18] also while it is being joined again', async () => {
+  it('[CC18] also while it is being joined again', async () => {
     const house = await BusHouse.boot()
     const [ada, bob] = await house.members(['ada', 'bob'], 'news')
     await bob.publish('news', 1)
@@ -447,7 +447,7 @@ describe('a channel that a client is in', () => {
     expect(await ada.run('list_channels')).toMatchObject({ channels: [] })
   })
 
-  it('[CL18] also when it was deleted while it could not be reached', async () => {
+  it('[CC18] also when it was deleted while it could not be reached', async () => {
     const house = await BusHouse.boot({ bus: { autoCreate: false } })
     const bob = house.connect('bob')
     await bob.run('create_channel', { channel: 'news' })
@@ -464,7 +464,7 @@ describe('a channel that a client is in', () => {
     expect(await ada.run('status')).toMatchObject({ channels: [] })
   })
 
-  it('[CL19] and leaves stays left, though it is being joined again', async () => {
+  it('[CC19] and leaves stays left, though it is being joined again', async () => {
     const house = await BusHouse.boot()
     const [ada, bob] = await house.members(['ada', 'bob'], 'news')
     await bob.publish('news', 1)
@@ -479,7 +479,7 @@ describe('a channel that a client is in', () => {
     expect(await house.present('news')).toEqual({ users: ['bob'], connections: 1 })
   })
 
-  it('[CL20] is that one and no other: what does not come from it is not heard', async () => {
+  it('[CC20] is that one and no other: what does not come from it is not heard', async () => {
     const house = await BusHouse.boot()
     const [ada, bob] = await house.members(['ada', 'bob'], 'news')
     const message = { channel: 'news', offset: 1, epoch: 'e', time: 0, id: 'i', user: 'x', sender: 'x', client: '', body: 'no', kind: 'm' }
@@ -490,7 +490,7 @@ describe('a channel that a client is in', () => {
     expect(ada.news()).toEqual(['news 1 "yes"'])
   })
 
-  it('[CL21] that takes it for a member though it is none is told so', async () => {
+  it('[CC21] that takes it for a member though it is none is told so', async () => {
     const house = await BusHouse.boot()
     const [ada, bob] = await house.members(['ada', 'bob'], 'news')
     const join = { type: 'channel.join', user: 'ada', status: 'online', isPresent: true }
@@ -501,7 +501,7 @@ describe('a channel that a client is in', () => {
     expect(ada.news()).toEqual([])
   })
 
-  it('[CL22] tells of the others and not of oneself, and only those who want to hear of them', async () => {
+  it('[CC22] tells of the others and not of oneself, and only those who want to hear of them', async () => {
     const house = await BusHouse.boot()
     const [ada] = await house.members(['ada'], 'news')
     const reader = house.connect('reader', { manners: { hasPresence: false } })
@@ -514,7 +514,7 @@ describe('a channel that a client is in', () => {
     expect(reader.heard).toEqual(['answer join_channel'])
   })
 
-  it('[CL23] never hears its own messages where its protocol has it so, not even when it was gone for a while', async () => {
+  it('[CC23] never hears its own messages where its protocol has it so, not even when it was gone for a while', async () => {
     const house = await BusHouse.boot()
     const ada = house.connect('ada', { manners: { echo: 'never' } })
     await ada.join('news')
@@ -530,7 +530,7 @@ describe('a channel that a client is in', () => {
 describe('private messages', () => {
   const inbox = (n: number, body: unknown) => `private_ada ${n} ${JSON.stringify(body)}`
 
-  it('[CL24] come to every connection of a user, those from before first, and once where they were read', async () => {
+  it('[CC24] come to every connection of a user, those from before first, and once where they were read', async () => {
     const house = await BusHouse.boot()
     const bob = house.connect('bob')
     await bob.publish('private_ada', 'early')
@@ -547,7 +547,7 @@ describe('private messages', () => {
     expect(again.heard).toEqual([])
   })
 
-  it('[CL24] that are told while a command is answered come after it, the oldest first', async () => {
+  it('[CC24] that are told while a command is answered come after it, the oldest first', async () => {
     const { passed, open } = gate()
     const become = command('become', async (_, session) => {
       await session.rename('ada')
@@ -565,7 +565,7 @@ describe('private messages', () => {
     expect(ada.heard).toEqual(['answer become', inbox(1, 'a'), inbox(2, 'b'), inbox(3, 'c')])
   })
 
-  it('[CL25] are not taken for read while the network has not taken them, or takes nothing any more', async () => {
+  it('[CC25] are not taken for read while the network has not taken them, or takes nothing any more', async () => {
     const house = await BusHouse.boot()
     const bob = house.connect('bob')
     const arrive = (id: string) => house.connect(id, { account: { user: 'ada', isAnonymous: false } })
@@ -596,7 +596,7 @@ describe('private messages', () => {
     expect(nothing.heard).toEqual([])
   })
 
-  it('[CL26] are waited for when the inbox cannot be opened at first', async () => {
+  it('[CC26] are waited for when the inbox cannot be opened at first', async () => {
     const house = await BusHouse.boot()
     const bob = house.connect('bob')
     house.disk.refuse('storage.full')
@@ -608,7 +608,7 @@ describe('private messages', () => {
     expect(ada.heard).toEqual([inbox(1, 'a')])
   })
 
-  it('[CL27] are for those who have the name now: whoever takes another while the inbox is opened does not hear the former', async () => {
+  it('[CC27] are for those who have the name now: whoever takes another while the inbox is opened does not hear the former', async () => {
     const house = await BusHouse.boot()
     const eve = house.connect('x')
     house.disk.hold()
@@ -622,7 +622,7 @@ describe('private messages', () => {
     expect(await house.present('private_ada')).toMatchObject({ connections: 0 })
   })
 
-  it('[CL28] still come once when the inbox is joined by hand; it cannot be left, is no channel of the client, and others cannot read it', async () => {
+  it('[CC28] still come once when the inbox is joined by hand; it cannot be left, is no channel of the client, and others cannot read it', async () => {
     const house = await BusHouse.boot({ channelsPerClient: 1 })
     const [ada, bob] = await house.members(['ada', 'bob'], 'news')
     await bob.publish('private_ada', 'a')
@@ -641,7 +641,7 @@ describe('private messages', () => {
     expect(again.heard).toEqual([])
   })
 
-  it('[CL29] come again after the user has deleted all of them', async () => {
+  it('[CC29] come again after the user has deleted all of them', async () => {
     const house = await BusHouse.boot()
     const [ada, bob] = await house.members(['ada', 'bob'], 'news')
     await bob.publish('private_ada', 'a')
@@ -653,7 +653,7 @@ describe('private messages', () => {
 })
 
 describe('who a client is', () => {
-  it('[CL30] is the name that it first speaks in, for whoever did not log in; what is no name changes nothing', async () => {
+  it('[CC30] is the name that it first speaks in, for whoever did not log in; what is no name changes nothing', async () => {
     const house = await BusHouse.boot()
     const ada = house.connect('x')
     await ada.join('news')
@@ -669,7 +669,7 @@ describe('who a client is', () => {
     expect(ada.heard.at(-1)).toBe('private_ada 1 "hi"')
   })
 
-  it('[CL30] or the one that it gives itself; an account keeps its own', async () => {
+  it('[CC30] or the one that it gives itself; an account keeps its own', async () => {
     const house = await BusHouse.boot(logins({ token: admin }))
     const ada = house.connect('x')
     for (const username of ['~a', 'a\u202eb', 'a\u0000', '\u00e9'.repeat(65)])
@@ -681,7 +681,7 @@ describe('who a client is', () => {
     expect(await ada.run('status')).toMatchObject({ user: 'ada' })
   })
 
-  it('[CL31] changes with a login; what the new account may not read is left, and the client is told after the answer', async () => {
+  it('[CC31] changes with a login; what the new account may not read is left, and the client is told after the answer', async () => {
     const house = await BusHouse.boot(logins({ narrow: { ...admin, permissions: ['channel:news', 'command:*'] }, other: { tenant: 't' } }))
     const ada = house.connect('x')
     await ada.join('news', 'home')
@@ -700,7 +700,7 @@ describe('who a client is', () => {
     expect(await house.present('news')).toEqual({ users: ['bob'], connections: 1 })
   })
 
-  it('[CL31] so that nobody reads the private messages of who it was, where it had joined them by hand', async () => {
+  it('[CC31] so that nobody reads the private messages of who it was, where it had joined them by hand', async () => {
     const house = await BusHouse.boot(logins({ eve: { user: 'eve' } }))
     const ada = house.connect('x', { manners: { hasInbox: false }, account: { user: 'ada', isAnonymous: false } })
     await ada.join('private_ada')
@@ -709,7 +709,7 @@ describe('who a client is', () => {
     expect(ada.heard).toEqual(['answer join_channel', 'answer authenticate', 'private_ada forbidden'])
   })
 
-  it('[CL32] decides what it sees of the server, from then on', async () => {
+  it('[CC32] decides what it sees of the server, from then on', async () => {
     const house = await BusHouse.boot(logins({ none: { permissions: ['command:*'] }, admin: { permissions: ['*', 'admin'] } }))
     const ada = house.connect('x')
     await ada.run('subscribe_telemetry', { events: ['connected'] })
@@ -726,7 +726,7 @@ describe('who a client is', () => {
     expect(house.tap.isOn).toBe(false)
   })
 
-  it('[CL33] is checked by hooks when it comes with credentials and when it shows them later', async () => {
+  it('[CC33] is checked by hooks when it comes with credentials and when it shows them later', async () => {
     const house = await BusHouse.boot({
       ...logins({ token: { user: 'bob' } }),
       hooks: {
@@ -747,7 +747,7 @@ describe('who a client is', () => {
     expect([mallory.heard, mallory.sink.closing?.code, mallory.isThere]).toEqual([['refused access.denied'], 'access.denied', false])
   })
 
-  it('[CL34] must be shown in time where a login is required, and until then nothing but that is possible', async () => {
+  it('[CC34] must be shown in time where a login is required, and until then nothing but that is possible', async () => {
     const house = await BusHouse.boot({ ...logins({ token: {} }), isLoginRequired: true })
     const [late, never] = [house.connect('late'), house.connect('never')]
     late.say(publishing('news', 1), commanding('status'), commanding('nothing'), commanding('ping'))
@@ -769,7 +769,7 @@ describe('who a client is', () => {
     expect(house.observed.filter((one) => one.startsWith('login'))).toEqual(['login auth.failed', 'login ok'])
   })
 
-  it('[CL35] ends with its account; one with another time takes its place', async () => {
+  it('[CC35] ends with its account; one with another time takes its place', async () => {
     const house = await BusHouse.boot(logins({ longer: { expiresAt: 1_000_000 + 5_000 }, endless: {} }))
     const arrive = (id: string) => house.connect(id, { account: { isAnonymous: false, expiresAt: 1_000_000 + 1_000 } })
     const [short, longer, endless] = [arrive('short'), arrive('longer'), arrive('endless')]
@@ -785,7 +785,7 @@ describe('who a client is', () => {
 describe('the status of a client', () => {
   const arrive = (house: BusHouse, id: string) => house.connect(id, { account: { user: 'ada', isAnonymous: false } })
 
-  it('[CL36] is that of its user, on all connections, whichever set it, and in the channels that are being joined, too', async () => {
+  it('[CC36] is that of its user, on all connections, whichever set it, and in the channels that are being joined, too', async () => {
     const house = await BusHouse.boot()
     const [one, two] = [arrive(house, 'one'), arrive(house, 'two')]
     await one.join('news')
@@ -808,7 +808,7 @@ describe('the status of a client', () => {
     for (const each of [one, two, three]) expect(await each.run('status')).toMatchObject({ status: 'busy' })
   })
 
-  it('[CL37] is not that of the user that it was', async () => {
+  it('[CC37] is not that of the user that it was', async () => {
     const house = await BusHouse.boot(logins({ eve: { user: 'eve' } }))
     const [one, two] = [arrive(house, 'one'), arrive(house, 'two')]
     one.say(commanding('authenticate', { token: 'eve' }))
@@ -820,7 +820,7 @@ describe('the status of a client', () => {
     expect([await one.run('status'), await two.run('status')]).toMatchObject([{ user: 'eve', status: 'online' }, { status: 'away' }])
   })
 
-  it('[CL38] is offline while nothing is heard of it, and what it was as soon as something is', async () => {
+  it('[CC38] is offline while nothing is heard of it, and what it was as soon as something is', async () => {
     const house = await BusHouse.boot({ silentMs: 5_000 })
     const [ada, bob] = await house.members(['ada', 'bob'], 'news')
     await house.clock.advance(4_000)
@@ -836,7 +836,7 @@ describe('the status of a client', () => {
 })
 
 describe('the end of a client', () => {
-  it('[CL39] waits for what it said before: a login, a command and a message sent in one breath are done', async () => {
+  it('[CC39] waits for what it said before: a login, a command and a message sent in one breath are done', async () => {
     const house = await BusHouse.boot(logins({ token: {} }))
     const [bob] = await house.members(['bob'], 'news')
     const ada = house.connect('x', { account: { permissions: [] } })
@@ -848,7 +848,7 @@ describe('the end of a client', () => {
     expect([ada.isThere, ada.heard]).toEqual([false, []])
   })
 
-  it('[CL39] but not for ever', async () => {
+  it('[CC39] but not for ever', async () => {
     const { command } = slow()
     const house = await BusHouse.boot({ commands: [command] })
     const ada = house.connect('ada')
@@ -860,7 +860,7 @@ describe('the end of a client', () => {
     expect(ada.isThere).toBe(false)
   })
 
-  it('[CL40] is told to those hooks that let it in', async () => {
+  it('[CC40] is told to those hooks that let it in', async () => {
     const seen: string[] = []
     const waiting = gate()
     const house = await BusHouse.boot({
@@ -889,7 +889,7 @@ describe('the end of a client', () => {
     expect(house.roster.size).toBe(0)
   })
 
-  it('[CL41] in the middle of anything leaves nothing behind', async () => {
+  it('[CC41] in the middle of anything leaves nothing behind', async () => {
     const late = gate()
     const house = await BusHouse.boot({
       ...logins({ token: {} }),

@@ -67,14 +67,14 @@ describe('credentials', () => {
     ['two subprotocols', { protocols: 'bearer.t1, bearer.t2' }, differ],
     ['token and password', { url: '/?token=t1', authorization: basic('a:b') }, differ],
   ]
-  it.each(cases)('[CR1] %s', (_name, given, expected) => expect(found(given)).toEqual(expected))
+  it.each(cases)('[CD1] %s', (_name, given, expected) => expect(found(given)).toEqual(expected))
 
-  it('[CR2] are in no error', () => {
+  it('[CD2] are in no error', () => {
     for (const given of [{ url: '/?token=hunter2&token=other' }, { authorization: basic('hunter2') }, { authorization: 'hunter2' }])
       expect(found(given)).not.toContain('hunter2')
   })
 
-  it('[CR3] of 8 KiB of anything are read in one go', () => {
+  it('[CD3] of 8 KiB of anything are read in one go', () => {
     for (const authorization of [`Bearer${' '.repeat(8_000)}x${' '.repeat(8_000)}y`, basic(':'.repeat(6_000)), `${' '.repeat(8_000)}`])
       found({ authorization })
     found({ url: `/?${'token=&'.repeat(1_000)}`, protocols: 'bearer,'.repeat(1_000) })
@@ -91,7 +91,7 @@ describe('the subprotocol of the answer', () => {
     [['troupe'], 'troupe'],
     [['bearer'], 'bearer'],
     [[], undefined],
-  ])('[CR4] to %j is %j: never the token, unless nothing else was offered', (offered, answer) => {
+  ])('[CD4] to %j is %j: never the token, unless nothing else was offered', (offered, answer) => {
     expect(answeredProtocol(new Set(offered))).toBe(answer)
   })
 })

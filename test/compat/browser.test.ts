@@ -47,7 +47,7 @@ describe.skipIf(!hasBrowser)('the example editor in Chromium', () => {
     await page.keyboard.type(text)
   }
 
-  it('[BR1] two tabs see what the other types, and the cursor of the other', async () => {
+  it('[WB1] two tabs see what the other types, and the cursor of the other', async () => {
     const [ada, ben] = await Promise.all([open('letters', 'Ada'), open('letters', 'Ben')])
     await type(ada, 'Dear Ben, ')
     await withText(ben, 'Dear Ben, ')
@@ -61,7 +61,7 @@ describe.skipIf(!hasBrowser)('the example editor in Chromium', () => {
     await ben.context().close()
   })
 
-  it('[BR2] after kill -9 and a new start both reconnect and agree, and nothing is lost', async () => {
+  it('[WB2] after kill -9 and a new start both reconnect and agree, and nothing is lost', async () => {
     const [ada, ben] = await Promise.all([open('survivors', 'Ada'), open('survivors', 'Ben')])
     await type(ada, 'before the crash. ')
     await withText(ben, 'before the crash.')

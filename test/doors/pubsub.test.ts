@@ -138,7 +138,7 @@ describe('what a pub/sub client hears', () => {
     expect(encode({ type: 'output.closed', channel: 'news', isRoom: false, reason: 'deleted', at })).toEqual([
       { type: 'error', code: 'CHANNEL_CLOSED', message: 'The topic was deleted', topic: 'news' },
     ])
-    expect(encode({ type: 'output.gap', channel: 'news', isRecovered: false, epoch: 'e', offset: 7, at })).toEqual([
+    expect(encode({ type: 'output.gap', channel: 'news', epoch: 'e', offset: 7, at })).toEqual([
       { type: 'error', code: 'MESSAGES_LOST', message: 'Messages were missed', topic: 'news' },
     ])
     expect(encode(messages(message({ body: 'x'.repeat(1024 * 1024) })))).toEqual([

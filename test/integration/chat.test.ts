@@ -66,7 +66,7 @@ class ChatClient {
     this.send({ type: 'join', room })
     await this.frame('presence', from)
     await this.settled() // what belongs to the answer came before the answer to this
-    return this.frames.slice(from).filter(({ data }) => data.room === room)
+    return this.frames.slice(from).filter(({ data }) => data?.room === room)
   }
 
   /** Everything sent so far has been dealt with. */

@@ -109,6 +109,19 @@ describe('a pub/sub client', () => {
     expect(ann.frames.map(({ type }) => type)).toEqual(['connected', 'heartbeat', 'subscribed', 'pong'])
   })
 
+  it('[PW9] hears what happens on the server under the topic $telemetry', async () => {
+    const [watcher, ann] = [await connect(server()), await connect(server())]
+    await watcher.subscribe('$telemetry')
+    await ann.subscribe('watched')
+    await until(() => watcher.messages.length > 0, 'an event')
+    expect(watcher.messages[0]).toMatchObject({
+      topic: '$telemetry',
+      from: 'server',
+      timestamp: naiveTime,
+      data: { event: expect.any(String) },
+    })
+  })
+
   it('[PW3] may publish to topics that it has not subscribed to, also to those that nobody has', async () => {
     const [ann, bob] = [await connect(server()), await connect(server())]
     await bob.subscribe('open')

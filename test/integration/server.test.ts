@@ -56,7 +56,7 @@ const metric = async (server: Running, name: string): Promise<number> => {
 }
 
 describe('pages', () => {
-  it('[SV1] tell health, readiness and version, and answer the rest with 404 in JSON', async () => {
+  it('[SR1] tell health, readiness and version, and answer the rest with 404 in JSON', async () => {
     const server = await start(newDirectory())
     const get = async (path: string) => {
       const response = await fetch(server.http + path)
@@ -76,7 +76,7 @@ describe('pages', () => {
     expect([page.status, page.headers.get('content-type')]).toEqual([200, 'text/html; charset=utf-8'])
   })
 
-  it('[SV2] give metrics in the text format of Prometheus, without a name that a client chose', async () => {
+  it('[SR2] give metrics in the text format of Prometheus, without a name that a client chose', async () => {
     const server = await start(newDirectory())
     const client = await new WireClient(`${server.ws}/docs/a-chosen-name`).synced()
     await client.edit('counted')
@@ -108,7 +108,7 @@ describe('pages', () => {
 })
 
 describe('who may come', () => {
-  it('[SV3] is limited in number; the one too many is told to come back', async () => {
+  it('[SR3] is limited in number; the one too many is told to come back', async () => {
     const server = await start(newDirectory(), ['--set', 'limits.connections=2'])
     const [a] = [await new WireClient(`${server.ws}/docs/a`).synced(), await new WireClient(`${server.ws}/docs/b`).synced()]
     expect(await new WireClient(`${server.ws}/docs/c`).closed()).toMatchObject({ code: 1013, reason: 'connection.too_many' })
@@ -121,7 +121,7 @@ describe('who may come', () => {
     await new WireClient(`${server.ws}/docs/c`).synced()
   })
 
-  it('[SV4] is checked by origin when origins are given; the others are told to stay away', async () => {
+  it('[SR4] is checked by origin when origins are given; the others are told to stay away', async () => {
     const server = await start(newDirectory(), ['--set', 'origins=https://app.example,https://other.example'])
     const from = (origin: string) => new WireClient(`${server.ws}/docs/a`, { headers: { origin } })
     await from('https://app.example').synced()
@@ -138,7 +138,7 @@ describe('who may come', () => {
     expect((await new WireClient(`${server.ws}/docs/a`).closed()).code).toBe(4403)
   })
 
-  it('[SV5] is only this machine, unless told otherwise by name', async () => {
+  it('[SR5] is only this machine, unless told otherwise by name', async () => {
     const refused = await run(['--host', '0.0.0.0', '--port', '0', '--data', newDirectory()])
     expect(refused.code).toBe(78)
     expect(refused.complaint).toContain('host 0.0.0.0 can be reached by others')
@@ -149,7 +149,7 @@ describe('who may come', () => {
 
 describe('the end', () => {
   it.skipIf('reason' in shim)(
-    `[SV6] SIGTERM: 100 documents with edits on their way to a slow disk are stored, clients hear 1012, exit code 0${'reason' in shim ? ` (skipped: ${shim.reason})` : ''}`,
+    `[SR6] SIGTERM: 100 documents with edits on their way to a slow disk are stored, clients hear 1012, exit code 0${'reason' in shim ? ` (skipped: ${shim.reason})` : ''}`,
     async () => {
       const data = newDirectory()
       const gate = join(data, '..', 'gate-sigterm')
@@ -178,7 +178,7 @@ describe('the end', () => {
     },
   )
 
-  it.skipIf('reason' in shim)('[SV7] a second signal ends it at once, and so does the deadline', async () => {
+  it.skipIf('reason' in shim)('[SR7] a second signal ends it at once, and so does the deadline', async () => {
     const gate = join(base.path, 'gate-forced')
     const env = { LD_PRELOAD: 'path' in shim ? shim.path : '', FAULT_GATE: gate }
     for (const args of [[], ['--set', 'shutdownMs=300']]) {
@@ -197,7 +197,7 @@ describe('the end', () => {
     }
   })
 
-  it('[SV8] a server that crashes again and again is given up by its supervisor', async () => {
+  it('[SR8] a server that crashes again and again is given up by its supervisor', async () => {
     const server = await start(newDirectory(), ['--supervised'])
     let seen = 0
     for (let crash = 1; crash <= 6; crash++) {
@@ -215,7 +215,7 @@ describe('one of its kind', () => {
   it.each([
     ['by itself', ['--no-supervisor']],
     ['under a supervisor', []],
-  ])('[SV9] a second process on the same data directory is refused with 74, %s', async (_, args) => {
+  ])('[SR9] a second process on the same data directory is refused with 74, %s', async (_, args) => {
     const data = newDirectory()
     const first = await start(data)
     const second = await run(['--port', '0', '--data', data, '--set', 'storage.lockWaitMs=0', ...args])
@@ -224,7 +224,7 @@ describe('one of its kind', () => {
     expect((await fetch(`${first.http}/ready`)).status).toBe(200)
   })
 
-  it('[SV10] a second process waits for the first to give up the data directory', async () => {
+  it('[SR10] a second process waits for the first to give up the data directory', async () => {
     const data = newDirectory()
     const first = await start(data)
     const second = start(data)
@@ -233,7 +233,7 @@ describe('one of its kind', () => {
     expect((await fetch(`${(await second).http}/ready`)).status).toBe(200)
   })
 
-  it('[SV11] a port in use is named, refused with 78, and not tried again', async () => {
+  it('[SR11] a port in use is named, refused with 78, and not tried again', async () => {
     const port = await freePort()
     await start(newDirectory(), ['--port', String(port)])
     const second = await run(['--port', String(port), '--data', newDirectory()])
@@ -244,7 +244,7 @@ describe('one of its kind', () => {
 })
 
 describe('the command line', () => {
-  it('[SV12] prints each option with its value and its source', async () => {
+  it('[SR12] prints each option with its value and its source', async () => {
     const cwd = newDirectory()
     writeFileSync(join(cwd, 'troupe.config.json'), JSON.stringify({ limits: { pingMs: 26_000, pongMs: 7_000 }, documents: { structs: 5 } }))
     const env = { TROUPE_LIMITS_PONG_MS: '6000', TROUPE_STORAGE_BALLAST_BYTES: '0', TROUPE_DOCUMENTS_STRUCTS: '6' }
@@ -286,14 +286,14 @@ describe('the command line', () => {
     [['--frobnicate'], {}, "Unknown option '--frobnicate'"],
     [['frobnicate'], {}, 'there is no command "frobnicate"'],
     [[], { TROUPE_LIMIT_PING_MS: '1' }, 'environment: TROUPE_LIMIT_PING_MS is not an option'],
-  ])('[SV13] refuses %j %j with 78 and the reason', async (args, env, reason) => {
+  ])('[SR13] refuses %j %j with 78 and the reason', async (args, env, reason) => {
     const cwd = newDirectory()
     const { code, complaint } = await run(args, { cwd, env })
     expect([code, complaint]).toEqual([78, expect.stringContaining(reason)])
     expect(readdirSync(cwd)).toEqual([])
   })
 
-  it('[SV14] explains itself', async () => {
+  it('[SR14] explains itself', async () => {
     const help = await run(['--help'])
     expect(help).toMatchObject({ code: 0, complaint: '' })
     for (const word of ['start', 'config', 'backup DIR', 'restore DIR', '--set', '--data', '--no-supervisor'])
@@ -304,7 +304,7 @@ describe('the command line', () => {
 })
 
 describe('backup and restore', () => {
-  it('[SV15] a backup is made while the server runs and while it does not, and each can be restored', async () => {
+  it('[SR15] a backup is made while the server runs and while it does not, and each can be restored', async () => {
     const data = newDirectory()
     const server = await start(data)
     const client = await new WireClient(`${server.ws}/docs/kept`).synced()
@@ -336,7 +336,7 @@ describe('backup and restore', () => {
     expect(readdirSync(target).some((name) => name.startsWith('damaged-'))).toBe(true)
   })
 
-  it('[SV16] a running server keeps others from restoring over it, and what is not there is not backed up', async () => {
+  it('[SR16] a running server keeps others from restoring over it, and what is not there is not backed up', async () => {
     const data = newDirectory()
     await start(data)
     const backup = join(newDirectory(), 'backup')
@@ -357,7 +357,7 @@ describe('backup and restore', () => {
     ['garbage', (file: string) => writeFileSync(file, Buffer.alloc(100_000, 'garbage '))],
     ['a file cut in the middle', (file: string) => truncateSync(file, 12_288)],
     ['an empty file', (file: string) => truncateSync(file, 0)],
-  ])('[SV17] %s instead of the data is refused with 74, and left as it is', async (_, damage) => {
+  ])('[SR17] %s instead of the data is refused with 74, and left as it is', async (_, damage) => {
     const data = newDirectory()
     const server = await start(data)
     const client = await new WireClient(`${server.ws}/docs/damaged`).synced()

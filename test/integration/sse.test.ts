@@ -73,6 +73,14 @@ describe('a stream', () => {
     expect(second?.id).toBe(`${body.epoch}:2`)
   })
 
+  it('[SE12] of $telemetry brings what happens on the server', async () => {
+    const reader = await read('$telemetry').ready()
+    const member = await new BusClient(`${server().ws}/`).opened()
+    await member.join('watched')
+    await until(() => reader.named('telemetry').length > 0, 'an event')
+    expect(reader.named('telemetry')[0]).toMatchObject({ data: { channel: '$telemetry', content: { type: 'telemetry' } } })
+  })
+
   it('[SE2] can begin with the last messages', async () => {
     await publishNumbers(http(), 'archive', 1, 20)
     const reader = await read('archive', '?rewind=5').ready()

@@ -101,7 +101,7 @@ describe('a command', () => {
   it.each([
     ['empty', ''],
     ['of a tenant', '~other/secret'],
-    ['reserved', '$telemetry'],
+    ['reserved', '$inner'],
     ['with a control character', 'a\nb'],
     ['with an invisible character', 'a\u200bb'],
     ['of 256 bytes', 'é'.repeat(128)],
@@ -193,6 +193,9 @@ describe('a command', () => {
 
   it('[BC10] subscribe_telemetry tells what happens, unsubscribe_telemetry ends it', async () => {
     client = await connected(server())
+    expect(await ok('join_channel', { channel: '$telemetry' })).toMatchObject({ channel: '$telemetry', sequence: 0, members: [] })
+    expect((await ok('status')).channels).toEqual(['$telemetry'])
+    expect(await ok('leave_channel', { channel: '$telemetry' })).toMatchObject({ left: true })
     await ok('subscribe_telemetry', { events: ['joined'] })
     const other = await connected(server())
     await other.join('watched')
