@@ -107,12 +107,19 @@ export interface Troupe {
   health(): Health
   /**
    * Publishes in the name of the server: no permission is asked for and no hook is called. On disk when it resolves; a second
-   * one with the same `id` and `sender` gives the first. Errors: `message.id_reused`, `channel.unavailable`, those of the disk.
+   * one with the same `id` and `sender` gives the first. Errors: `actor.bad_address` for what is no name, `channel.unknown` where
+   * channels are not made by publishing, `message.malformed`, `message.id_reused`, `channel.unavailable`, those of the disk.
    */
   publish(channel: string, body: Json, options?: ServerPublishOptions): Promise<Published>
-  /** Messages of a channel, oldest first; without a range the last 50. */
+  /**
+   * Messages of a channel, oldest first; without a range the last 50. Errors: `actor.bad_address`, `channel.unknown`,
+   * `channel.unavailable`, those of the disk.
+   */
   history(channel: string, range?: Range & { readonly tenant?: string }): Promise<Page>
-  /** From now on the account or token is refused, and its connections are closed; on disk when it resolves. */
+  /**
+   * From now on the account or token is refused, and its connections are closed; on disk when it resolves.
+   * Errors: `command.bad_parameters`, `auth.too_many_revocations`, those of the disk.
+   */
   revoke(request: RevocationRequest): Promise<Revocation>
   readonly journals: Journals
   /** Where the server listens. */

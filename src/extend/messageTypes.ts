@@ -30,7 +30,7 @@ export const messageTypeDefect = (value: unknown): string | undefined => {
   return undefined
 }
 
-/** Errors: `config.invalid`. */
+/** Defines a message type: what says so in `message_type` must fit the schema. Errors: `config.invalid`. */
 export const defineMessageType = (type: MessageType): MessageType => {
   const defect = messageTypeDefect(type)
   if (defect !== undefined) throw new TroupeError('config.invalid', defect)

@@ -4,9 +4,10 @@
  * What happens for each delivered message is an addition to a number; Prometheus reads the numbers when it comes. Labels are
  * codes, doors and commands, all of known sets, never a name that a client chose.
  */
-import { Counter, Gauge, Histogram, type Registry } from 'prom-client'
+import { Histogram, type Registry } from 'prom-client'
 import type { ChannelObserver } from '../../actors/channel.ts'
 import type { ClientObserver } from '../../actors/client.ts'
+import { level, sum, tally } from './instruments.ts'
 
 export interface BusMetrics {
   readonly channels: ChannelObserver
@@ -23,44 +24,6 @@ export interface BusSources {
 const mostCommands = 500
 const commitBuckets = [0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 1, 5]
 const processingBuckets = [0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 1, 5]
-
-/** How often each of a known set happened. */
-const tally = (registers: Registry[], name: string, help: string, label: string): ((value: string) => void) => {
-  const counter = new Counter({ name, help, labelNames: [label], registers })
-  const counts = new Map<string, Counter.Internal>()
-  return (value) => {
-    let count = counts.get(value)
-    if (count === undefined) {
-      count = counter.labels(value)
-      counts.set(value, count)
-    }
-    count.inc()
-  }
-}
-
-/** A number that is read when Prometheus comes. */
-const sum = (registers: Registry[], name: string, help: string, read: () => number): void => {
-  new Counter({
-    name,
-    help,
-    registers,
-    collect() {
-      this.reset()
-      this.inc(read())
-    },
-  })
-}
-
-const level = (registers: Registry[], name: string, help: string, read: () => number): void => {
-  new Gauge({
-    name,
-    help,
-    registers,
-    collect() {
-      this.set(read())
-    },
-  })
-}
 
 export const busMetrics = (registry: Registry, sources: BusSources): BusMetrics => {
   const registers = [registry]

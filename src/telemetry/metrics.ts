@@ -7,6 +7,7 @@ import type { Journals } from '../../actors/journal.ts'
 import type { ActorSystem } from '../../actors/system/system.ts'
 import type { Traffic } from '../doors/sink.ts'
 import { type BusMetrics, busMetrics } from './busMetrics.ts'
+import { level, levelOfEach, sum, sumOfEach } from './instruments.ts'
 
 export interface Metrics {
   readonly registry: Registry
@@ -25,15 +26,7 @@ export const createMetrics = (system: () => ActorSystem, journals: Journals, tel
   const registers = [registry]
   collectDefaultMetrics({ register: registry })
   const connections = new Map<string, number>()
-  new Gauge({
-    name: 'troupe_connections',
-    help: 'Open connections.',
-    labelNames: ['door'],
-    registers,
-    collect() {
-      for (const [door, count] of connections) this.set({ door }, count)
-    },
-  })
+  levelOfEach(registers, 'troupe_connections', 'Open connections.', 'door', () => connections)
   const change = (door: string, by: 1 | -1) => void connections.set(door, (connections.get(door) ?? 0) + by)
   const opened = new Counter({ name: 'troupe_connections_opened_total', help: 'Connections accepted.', labelNames: ['door'], registers })
   const closed = new Counter({
@@ -43,60 +36,14 @@ export const createMetrics = (system: () => ActorSystem, journals: Journals, tel
     registers,
   })
   const traffic = { sentBytes: 0, sentWrites: 0, receivedBytes: 0, receivedMessages: 0, closed: (code: number) => closed.inc({ code }) }
-  const sums = [
-    ['troupe_sent_bytes_total', 'Bytes written to clients.', () => traffic.sentBytes],
-    ['troupe_sent_writes_total', 'Writes to the sockets of clients.', () => traffic.sentWrites],
-    ['troupe_received_bytes_total', 'Bytes of messages of clients.', () => traffic.receivedBytes],
-    ['troupe_received_messages_total', 'Messages of clients.', () => traffic.receivedMessages],
-  ] as const
-  for (const [name, help, read] of sums) {
-    new Counter({
-      name,
-      help,
-      registers,
-      collect() {
-        this.reset()
-        this.inc(read())
-      },
-    })
-  }
-  new Gauge({
-    name: 'troupe_actors',
-    help: 'Actors in memory.',
-    labelNames: ['kind'],
-    registers,
-    collect() {
-      for (const [kind, count] of system().counts()) this.set({ kind }, count)
-    },
-  })
-  new Counter({
-    name: 'troupe_actor_messages_total',
-    help: 'Messages handled.',
-    labelNames: ['kind'],
-    registers,
-    collect() {
-      this.reset()
-      for (const [kind, count] of system().handled()) this.inc({ kind }, count)
-    },
-  })
-  new Counter({
-    name: 'troupe_dead_letters_total',
-    help: 'Messages that could not be handled.',
-    labelNames: ['code'],
-    registers,
-    collect() {
-      this.reset()
-      for (const [code, count] of system().deadLettersByCode()) this.inc({ code }, count)
-    },
-  })
-  new Gauge({
-    name: 'troupe_storage_ready',
-    help: '1 while the store takes writes.',
-    registers,
-    collect() {
-      this.set(journals.status().state === 'ready' ? 1 : 0)
-    },
-  })
+  sum(registers, 'troupe_sent_bytes_total', 'Bytes written to clients.', () => traffic.sentBytes)
+  sum(registers, 'troupe_sent_writes_total', 'Writes to the sockets of clients.', () => traffic.sentWrites)
+  sum(registers, 'troupe_received_bytes_total', 'Bytes of messages of clients.', () => traffic.receivedBytes)
+  sum(registers, 'troupe_received_messages_total', 'Messages of clients.', () => traffic.receivedMessages)
+  levelOfEach(registers, 'troupe_actors', 'Actors in memory.', 'kind', () => system().counts())
+  sumOfEach(registers, 'troupe_actor_messages_total', 'Messages handled.', 'kind', () => system().handled())
+  sumOfEach(registers, 'troupe_dead_letters_total', 'Messages that could not be handled.', 'code', () => system().deadLettersByCode())
+  level(registers, 'troupe_storage_ready', '1 while the store takes writes.', () => (journals.status().state === 'ready' ? 1 : 0))
   const updates = new Counter({ name: 'troupe_document_updates_total', help: 'Updates stored.', registers })
   const commits = new Counter({ name: 'troupe_document_commits_total', help: 'Commits of documents.', registers })
   const refused = new Counter({

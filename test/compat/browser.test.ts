@@ -1,41 +1,17 @@
 /** The example editor in a real browser: two tabs, a server that is killed, nothing lost. */
-import { existsSync } from 'node:fs'
-import { type Browser, chromium, type Page } from 'playwright-core'
-import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { type Running, startTroupe, temporaryDirectory } from '../support/process.ts'
-
-const executablePath = process.env.CHROMIUM
-const hasBrowser = executablePath !== undefined && existsSync(executablePath)
-/** Without these, Chromium looks for its maker's servers at every start. */
-const args = [
-  '--no-sandbox',
-  '--disable-gpu',
-  '--disable-quic',
-  '--no-first-run',
-  '--disable-background-networking',
-  '--disable-component-update',
-  '--disable-sync',
-]
+import type { Page } from 'playwright-core'
+import { describe, expect, it } from 'vitest'
+import { hasBrowser, openBrowser } from '../support/browser.ts'
+import { serve } from '../support/service.ts'
 
 describe.skipIf(!hasBrowser)('the example editor in Chromium', () => {
-  const data = temporaryDirectory()
-  let browser: Browser
-  let troupe: Running
-
-  beforeAll(async () => {
-    troupe = await startTroupe(data.path)
-    browser = await chromium.launch({ executablePath: executablePath as string, args })
-  })
-  afterAll(async () => {
-    await browser?.close()
-    await troupe.kill()
-    data.remove()
-  })
+  const { server, stop, startAgain } = serve()
+  const browser = openBrowser()
 
   const open = async (room: string, name: string): Promise<Page> => {
     // A context of its own: no BroadcastChannel to the other tab, so all they know of each other comes through the server.
-    const page = await (await browser.newContext()).newPage()
-    await page.goto(`${troupe.http}/examples/editor.html?room=${room}&name=${name}`)
+    const page = await (await browser().newContext()).newPage()
+    await page.goto(`${server().http}/examples/editor.html?room=${room}&name=${name}`)
     await page.getByText('synchronised', { exact: true }).waitFor()
     return page
   }
@@ -65,12 +41,11 @@ describe.skipIf(!hasBrowser)('the example editor in Chromium', () => {
     const [ada, ben] = await Promise.all([open('survivors', 'Ada'), open('survivors', 'Ben')])
     await type(ada, 'before the crash. ')
     await withText(ben, 'before the crash.')
-    const { port } = troupe
-    await troupe.kill()
+    await stop('SIGKILL')
     await ada.getByText('disconnected').or(ada.getByText('connecting')).first().waitFor()
     await type(ada, 'Ada while it was away. ')
     await type(ben, 'Ben while it was away. ', 'Control+Home')
-    troupe = await startTroupe(data.path, ['--port', String(port)])
+    await startAgain()
     for (const page of [ada, ben])
       for (const part of ['before the crash.', 'Ada while it was away.', 'Ben while it was away.']) await withText(page, part)
     const latecomer = await open('survivors', 'Cleo')

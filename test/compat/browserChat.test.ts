@@ -1,45 +1,18 @@
 /** The example chat in a real browser: two people, a server that is killed, nothing lost and nothing twice. */
-import { existsSync } from 'node:fs'
-import { type Browser, chromium, type Page } from 'playwright-core'
-import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { BusClient, closeBusClients } from '../support/bus.ts'
-import { type Running, startTroupe, temporaryDirectory } from '../support/process.ts'
+import type { Page } from 'playwright-core'
+import { describe, expect, it } from 'vitest'
+import { hasBrowser, openBrowser } from '../support/browser.ts'
+import { BusClient } from '../support/bus.ts'
+import { serve } from '../support/service.ts'
 import { until } from '../support/wait.ts'
 
-const executablePath = process.env.CHROMIUM
-const hasBrowser = executablePath !== undefined && existsSync(executablePath)
-/** Without these, Chromium looks for its maker's servers at every start. */
-const args = [
-  '--no-sandbox',
-  '--disable-gpu',
-  '--disable-quic',
-  '--no-first-run',
-  '--disable-background-networking',
-  '--disable-component-update',
-  '--disable-sync',
-]
-
-/** Who is gone has left soon. */
-const settings = ['--set', 'bus.graceMs=300']
-
 describe.skipIf(!hasBrowser)('the example chat in Chromium', () => {
-  const data = temporaryDirectory()
-  let browser: Browser
-  let troupe: Running
-  beforeAll(async () => {
-    troupe = await startTroupe(data.path, settings)
-    browser = await chromium.launch({ executablePath: executablePath as string, args })
-  })
-  afterAll(async () => {
-    closeBusClients()
-    await browser?.close()
-    await troupe.kill()
-    data.remove()
-  })
+  const { server, stop, startAgain } = serve('bus.graceMs=300') // who is gone has left soon
+  const browser = openBrowser()
 
   const open = async (channel: string, name: string): Promise<Page> => {
-    const page = await (await browser.newContext()).newPage()
-    await page.goto(`${troupe.http}/examples/chat.html?channel=${channel}&name=${name}`)
+    const page = await (await browser().newContext()).newPage()
+    await page.goto(`${server().http}/examples/chat.html?channel=${channel}&name=${name}`)
     await page.getByText(`${name} (you)`).waitFor()
     return page
   }
@@ -87,7 +60,7 @@ describe.skipIf(!hasBrowser)('the example chat in Chromium', () => {
     await say(ada, 'before')
     await shows(ada, ['before'])
     await switchLink(ada, 'disconnect')
-    const writer = await new BusClient(`${troupe.ws}/`).opened()
+    const writer = await new BusClient(`${server().ws}/`).opened()
     for (let n = 1; n <= 310; n++) writer.send({ type: 'message', channel: 'busy', content: { text: `message ${n}` } })
     await until(async () => (await writer.command('channel_info', { channel: 'busy' })).data.sequence === 311, 'all on disk')
     await switchLink(ada, 'connect')
@@ -103,11 +76,10 @@ describe.skipIf(!hasBrowser)('the example chat in Chromium', () => {
     const [ada, ben] = [await open('crash', 'Ada'), await open('crash', 'Ben')]
     await say(ada, 'before')
     await shows(ben, ['before'])
-    const { port } = troupe
-    await troupe.kill()
+    await stop('SIGKILL')
     await ada.getByText('not connected').or(ada.getByText('connecting')).waitFor()
     await say(ada, 'during')
-    troupe = await startTroupe(data.path, ['--port', String(port), ...settings])
+    await startAgain()
     await shows(ben, ['before', 'during'])
     await say(ben, 'after')
     for (const page of [ada, ben]) await shows(page, ['before', 'during', 'after'])

@@ -1,22 +1,9 @@
 /** The `EventSource` of a real browser, as web pages use it: a server that is killed, and nothing is missed. */
-import { existsSync } from 'node:fs'
-import { type Browser, chromium, type Page } from 'playwright-core'
-import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { channelPath, HttpClient } from '../support/http.ts'
-import { type Running, startTroupe, temporaryDirectory } from '../support/process.ts'
-
-const executablePath = process.env.CHROMIUM
-const hasBrowser = executablePath !== undefined && existsSync(executablePath)
-/** Without these, Chromium looks for its maker's servers at every start. */
-const args = [
-  '--no-sandbox',
-  '--disable-gpu',
-  '--disable-quic',
-  '--no-first-run',
-  '--disable-background-networking',
-  '--disable-component-update',
-  '--disable-sync',
-]
+import type { Page } from 'playwright-core'
+import { describe, expect, it } from 'vitest'
+import { hasBrowser, openBrowser } from '../support/browser.ts'
+import { channelPath } from '../support/http.ts'
+import { serve } from '../support/service.ts'
 
 /** What the page keeps. */
 interface Heard {
@@ -29,24 +16,13 @@ declare global {
 }
 
 describe.skipIf(!hasBrowser)('EventSource in Chromium', () => {
-  const data = temporaryDirectory()
-  let browser: Browser
-  let troupe: Running
-
-  beforeAll(async () => {
-    troupe = await startTroupe(data.path)
-    browser = await chromium.launch({ executablePath: executablePath as string, args })
-  })
-  afterAll(async () => {
-    await browser?.close()
-    await troupe.kill()
-    data.remove()
-  })
+  const { server, http, stop, startAgain } = serve()
+  const browser = openBrowser()
 
   /** A page of the server that listens to a channel. */
   const listen = async (path: string): Promise<Page> => {
-    const page = await browser.newPage()
-    await page.goto(`${troupe.http}/version`)
+    const page = await browser().newPage()
+    await page.goto(`${server().http}/version`)
     await page.evaluate((url) => {
       const source = new EventSource(url)
       globalThis.heard = { source, numbers: [], ready: [] }
@@ -57,7 +33,7 @@ describe.skipIf(!hasBrowser)('EventSource in Chromium', () => {
   }
   const publish = async (from: number, to: number): Promise<void> => {
     const messages = Array.from({ length: to - from + 1 }, (_, n) => ({ content: { n: from + n } }))
-    expect((await new HttpClient(troupe.http).publish('counts', { messages })).status).toBe(200)
+    expect((await http().publish('counts', { messages })).status).toBe(200)
   }
   const hears = (page: Page, count: number) => page.waitForFunction((wanted) => heard.numbers.length >= wanted, count)
 
@@ -66,9 +42,8 @@ describe.skipIf(!hasBrowser)('EventSource in Chromium', () => {
     await page.waitForFunction(() => heard.ready.length === 1)
     await publish(1, 5)
     await hears(page, 5)
-    const { port } = troupe
-    await troupe.kill()
-    troupe = await startTroupe(data.path, ['--port', String(port)])
+    await stop('SIGKILL')
+    await startAgain()
     await publish(6, 40)
     await page.waitForFunction(() => heard.ready.length === 2)
     await publish(41, 42)

@@ -12,7 +12,6 @@ import { afterAll, afterEach, describe, expect, it } from 'vitest'
 import { pem, rsa, type TokenOptions, token } from '../auth/tokens.ts'
 import { BusClient } from '../support/bus.ts'
 import { closeReaders } from '../support/events.ts'
-import { HttpClient } from '../support/http.ts'
 import { type Running, temporaryDirectory } from '../support/process.ts'
 import { serve } from '../support/service.ts'
 import { until } from '../support/wait.ts'
@@ -162,8 +161,8 @@ const compared = async (row: Row, doors: readonly DoorName[], outcomeOf: (door: 
 // ── the tests ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
 describe('who comes with a token that is', () => {
-  const { server } = serve('auth.anonymous=false', 'log.level=debug', ...keySettings)
-  const revoke = (id: string) => new HttpClient(server().http).as(root()).send('POST', '/v1/revocations', { token_id: id })
+  const { server, http } = serve('auth.anonymous=false', 'log.level=debug', ...keySettings)
+  const revoke = (id: string) => http().as(root()).send('POST', '/v1/revocations', { token_id: id })
   const rows = tableOf('arrivals')
   const isLater = ({ token = '' }: Row) => token.endsWith('while connected')
 
@@ -281,14 +280,14 @@ describe('a plugin that checks who comes', () => {
       },
     })`,
   )
-  const { server } = serve(`plugins=${plugin}`, ...keySettings)
+  const { server, http } = serve(`plugins=${plugin}`, ...keySettings)
 
   it('[WHO7] cannot let in who was revoked while it was thinking', async () => {
     const alice = await new BusClient(`${server().ws}/`).opened()
     alice.send({ type: 'command', command: 'authenticate', token: signed() })
     await server().line(({ msg }) => msg === 'thinking')
-    const http = new HttpClient(server().http).as(root())
-    expect(await http.send('POST', '/v1/revocations', { user: 'alice' })).toMatchObject({ status: 201 })
+    const admin = http().as(root())
+    expect(await admin.send('POST', '/v1/revocations', { user: 'alice' })).toMatchObject({ status: 201 })
     writeFileSync(go, '')
     expect(await alice.closed).toEqual({ code: 4403, reason: 'auth.revoked' })
   })

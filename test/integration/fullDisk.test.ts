@@ -1,33 +1,15 @@
 /** The built server on a disk that is full, and on one that fails. */
 import { rmSync, statfsSync, writeFileSync } from 'node:fs'
-import { dirname, join } from 'node:path'
-import { afterAll, afterEach, describe, expect, it } from 'vitest'
+import { join } from 'node:path'
+import { describe, expect, it } from 'vitest'
 import * as Y from 'yjs'
-import { buildShim, mountSmallDisk, newDirectory, whyNoMount } from '../support/disk.ts'
-import { type Running, startTroupe } from '../support/process.ts'
+import { because, cleanUp, directory, faultLibrary, noMount, noShim, smallDisk, start } from '../support/badDisks.ts'
+import type { Running } from '../support/process.ts'
 import { freePort, MiB } from '../support/processes.ts'
 import { until } from '../support/wait.ts'
 import { closeWires, WireClient } from '../support/wire.ts'
 
-const noMount = whyNoMount()
-const shim = buildShim()
-const noShim = 'reason' in shim ? shim.reason : undefined
-const because = (reason: string | undefined): string => (reason === undefined ? '' : ` (skipped: ${reason})`)
-const cleanups: (() => unknown)[] = []
-
-afterEach(async () => {
-  closeWires()
-  for (const cleanup of cleanups.splice(0).reverse()) await cleanup()
-})
-afterAll(() => {
-  if ('path' in shim) rmSync(dirname(shim.path), { recursive: true, force: true })
-})
-
-const start = async (...given: Parameters<typeof startTroupe>): Promise<Running> => {
-  const server = await startTroupe(...given)
-  cleanups.push(() => server.kill())
-  return server
-}
+cleanUp(closeWires)
 
 interface Ready {
   readonly status: number
@@ -54,8 +36,7 @@ describe('a full disk', () => {
   it.skipIf(noMount !== undefined)(
     `[FD1] stops acknowledgements, not reading; when it has space again, everything is stored and acknowledged${because(noMount)}`,
     async () => {
-      const disk = mountSmallDisk(24)
-      cleanups.push(() => disk.unmount())
+      const disk = smallDisk(24)
       const data = join(disk.directory, 'data')
       const settings = ['storage.ballastBytes=1048576', 'storage.minFreeBytes=2097152', 'documents.retryMs=100'].flatMap((setting) => [
         '--set',
@@ -111,8 +92,7 @@ describe('a full disk', () => {
   it.skipIf(noMount !== undefined)(
     `[FD2] survives kill -9: what was acknowledged is there, the rest comes back from the clients${because(noMount)}`,
     async () => {
-      const disk = mountSmallDisk(24)
-      cleanups.push(() => disk.unmount())
+      const disk = smallDisk(24)
       const data = join(disk.directory, 'data')
       const settings = ['storage.ballastBytes=1048576', 'storage.minFreeBytes=2097152', 'documents.retryMs=100'].flatMap((setting) => [
         '--set',
@@ -146,10 +126,9 @@ describe('a disk that fails', () => {
   const settings = ['--set', 'documents.retryMs=100']
 
   it.skipIf(noShim !== undefined)(`[FD3] ends the server with 70, and nothing is acknowledged from then on${because(noShim)}`, async () => {
-    const directory = newDirectory()
-    cleanups.push(() => rmSync(directory, { recursive: true, force: true }))
-    const [data, fault] = [join(directory, 'data'), join(directory, 'eio')]
-    const env = { LD_PRELOAD: 'path' in shim ? shim.path : '', FAULT_EIO: fault }
+    const path = directory()
+    const [data, fault] = [join(path, 'data'), join(path, 'eio')]
+    const env = { LD_PRELOAD: faultLibrary, FAULT_EIO: fault }
     const server = await start(data, settings, { env })
     const clients = Array.from({ length: 8 }, (_, i) => new WireClient(`${server.ws}/docs/failing-${i}`))
     for (const client of clients) await (await client.synced()).edit('on disk. ')
@@ -171,11 +150,10 @@ describe('a disk that fails', () => {
   it.skipIf(noShim !== undefined)(
     `[FD4] brings back a supervised server, and its clients converge when the disk works again${because(noShim)}`,
     async () => {
-      const directory = newDirectory()
-      cleanups.push(() => rmSync(directory, { recursive: true, force: true }))
-      const fault = join(directory, 'eio')
-      const env = { LD_PRELOAD: 'path' in shim ? shim.path : '', FAULT_EIO: fault }
-      const server = await start(join(directory, 'data'), ['--supervised', '--port', String(await freePort()), ...settings], { env })
+      const path = directory()
+      const fault = join(path, 'eio')
+      const env = { LD_PRELOAD: faultLibrary, FAULT_EIO: fault }
+      const server = await start(join(path, 'data'), ['--supervised', '--port', String(await freePort()), ...settings], { env })
       const [a, b] = [0, 1].map(() => new WireClient(`${server.ws}/docs/back`, { isPersistent: true })) as [WireClient, WireClient]
       await Promise.all([a.synced(), b.synced()])
       await a.edit('before, ')

@@ -4,7 +4,6 @@ import { statSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, describe, expect, it } from 'vitest'
 import { BusClient } from '../support/bus.ts'
-import { HttpClient } from '../support/http.ts'
 import { mainProgram, temporaryDirectory } from '../support/process.ts'
 import { serve } from '../support/service.ts'
 
@@ -25,7 +24,7 @@ troupeUser(['add', 'alice', '--permission', 'channel:*', '--permission', 'comman
 const basic = (user: string, password: string) => ({ authorization: `Basic ${Buffer.from(`${user}:${password}`).toString('base64')}` })
 
 describe('a user with a password', () => {
-  const { server } = serve('auth.anonymous=false', `auth.users=${file}`, 'auth.attemptsPerMinute=4')
+  const { server, http } = serve('auth.anonymous=false', `auth.users=${file}`, 'auth.attemptsPerMinute=4')
   const connect = () => new BusClient(`${server().ws}/`).opened()
   const login = async (username: string, password: string) => (await connect()).command('authenticate', { username, password })
 
@@ -40,9 +39,8 @@ describe('a user with a password', () => {
     expect(await login('alice', 'correct horse')).toMatchObject({ success: true, data: { user: 'alice', tenant: '' } })
     await server().line(({ msg }) => msg === 'the users file was read again')
     expect(await login('bob', 'battery staple')).toMatchObject({ success: true, data: { tenant: 'acme' } })
-    const http = new HttpClient(server().http)
-    expect(await http.with(basic('alice', 'correct horse')).publish('lobby', { content: 'hi' })).toMatchObject({ status: 201 })
-    expect(await http.with(basic('alice', 'correct')).publish('lobby', { content: 'hi' })).toMatchObject({
+    expect(await http().with(basic('alice', 'correct horse')).publish('lobby', { content: 'hi' })).toMatchObject({ status: 201 })
+    expect(await http().with(basic('alice', 'correct')).publish('lobby', { content: 'hi' })).toMatchObject({
       status: 401,
       body: { error: { code: 'auth.failed', message: expect.stringContaining('user name or password') } },
     })

@@ -1,42 +1,14 @@
 /** Channels over HTTP: the built program, real sockets, a real disk. */
-import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
-import { BusClient, closeBusClients } from '../support/bus.ts'
-import { channelPath, HttpClient, secret, tokenOf } from '../support/http.ts'
-import { type Running, startTroupe, temporaryDirectory } from '../support/process.ts'
+import { describe, expect, it } from 'vitest'
+import { BusClient } from '../support/bus.ts'
+import { channelPath, secret, tokenOf } from '../support/http.ts'
+import { serve } from '../support/service.ts'
 import { until } from '../support/wait.ts'
-
-/** A server for all tests of a describe. */
-const serve = (...settings: string[]) => {
-  const data = temporaryDirectory()
-  let running: Running | undefined
-  const start = async (...more: string[]) => {
-    running = await startTroupe(data.path, [...settings.flatMap((setting) => ['--set', setting]), ...more])
-  }
-  beforeAll(() => start())
-  afterEach(closeBusClients)
-  afterAll(async () => {
-    await running?.kill()
-    data.remove()
-  })
-  const server = (): Running => {
-    if (running === undefined) throw new Error('the server is not there yet')
-    return running
-  }
-  return {
-    server,
-    http: () => new HttpClient(server().http),
-    /** Ends the process without a word and starts the next on the same disk. */
-    kill: async () => {
-      await server().kill()
-      await start()
-    },
-  }
-}
 
 const isoTime = expect.stringMatching(/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/)
 
 describe('publishing', () => {
-  const { server, http, kill } = serve()
+  const { server, http, restart } = serve()
 
   it('[HT1] is heard by members of the bus, and says where the message stands', async () => {
     const member = await new BusClient(`${server().ws}/`).opened()
@@ -67,7 +39,7 @@ describe('publishing', () => {
 
   it('[HT2] is on disk when it is answered', async () => {
     const { body } = await http().publish('durable', { content: 'kept', id: 'one' })
-    await kill()
+    await restart('SIGKILL')
     const { body: page } = await http().history('durable')
     expect(page.messages).toMatchObject([{ id: 'one', content: 'kept', sequence: 1 }])
     expect(page.epoch).toBe(body.epoch)
@@ -77,7 +49,7 @@ describe('publishing', () => {
     const first = await http().publish('retries', { content: 'a', id: 'k1' })
     const again = () => http().with({ 'idempotency-key': '"k1"' }).publish('retries', { content: 'a' })
     expect(await again()).toMatchObject({ status: 201, body: { ...first.body, repeated: true } })
-    await kill()
+    await restart('SIGKILL')
     expect((await again()).body).toEqual({ ...first.body, repeated: true })
     expect(await http().publish('retries', { content: 'b', id: 'k1' })).toMatchObject({
       status: 409,

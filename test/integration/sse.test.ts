@@ -1,43 +1,20 @@
 /** Server-sent events over the wire: the built program, real sockets, a real disk. */
-import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
-import { BusClient, closeBusClients } from '../support/bus.ts'
+import { afterEach, describe, expect, it } from 'vitest'
+import { BusClient } from '../support/bus.ts'
 import { closeReaders, EventReader } from '../support/events.ts'
-import { channelPath, HttpClient, secret, tokenOf } from '../support/http.ts'
-import { type Running, startTroupe, temporaryDirectory } from '../support/process.ts'
+import { channelPath, type HttpClient, secret, tokenOf } from '../support/http.ts'
+import { serve } from '../support/service.ts'
 import { until } from '../support/wait.ts'
 
-/** A server for all tests of a describe. */
-const serve = (...settings: string[]) => {
-  const data = temporaryDirectory()
-  let running: Running | undefined
-  const start = async (...more: string[]) => {
-    running = await startTroupe(data.path, [...settings.flatMap((setting) => ['--set', setting]), ...more])
-  }
-  beforeAll(() => start())
-  afterEach(() => {
-    closeReaders()
-    closeBusClients()
-  })
-  afterAll(async () => {
-    await running?.kill()
-    data.remove()
-  })
-  const server = (): Running => {
-    if (running === undefined) throw new Error('the server is not there yet')
-    return running
-  }
+/** A server, and what is asked of it here. */
+const serveEvents = (...settings: readonly string[]) => {
+  const service = serve(...settings)
+  afterEach(closeReaders)
   return {
-    server,
-    http: () => new HttpClient(server().http),
+    ...service,
     /** Opens a stream. */
     read: (channel: string, query = '', headers: Record<string, string> = {}) =>
-      new EventReader(server().http + channelPath(channel, `/events${query}`), headers),
-    /** Ends the process with a signal and starts the next on the same disk. */
-    restart: async (signal: NodeJS.Signals) => {
-      server().signal(signal)
-      await server().exited
-      await start()
-    },
+      new EventReader(service.server().http + channelPath(channel, `/events${query}`), headers),
   }
 }
 
@@ -49,7 +26,7 @@ const publishNumbers = async (http: HttpClient, channel: string, from: number, t
 const heard = (reader: EventReader, channel?: string): number[] => reader.contents(channel).map((content) => (content as { n: number }).n)
 
 describe('a stream', () => {
-  const { server, http, read } = serve()
+  const { server, http, read } = serveEvents()
 
   it('[SE1] begins with where the channel is, and brings what is published through any door', async () => {
     const reader = await read('news').ready()
@@ -130,7 +107,7 @@ describe('a stream', () => {
 })
 
 describe('a reader that comes back', () => {
-  const { http, read, restart } = serve('bus.replayMessages=50')
+  const { http, read, restart } = serveEvents('bus.replayMessages=50')
 
   it.each(['SIGKILL', 'SIGTERM'] as const)('[SE6] gets exactly what it missed, also over a %s', async (signal) => {
     const channel = `feed-${signal}`
@@ -182,7 +159,12 @@ describe('a reader that comes back', () => {
 })
 
 describe('what is refused', () => {
-  const { server, http, read } = serve(`auth.jwtSecret=${secret}`, 'auth.anonymous=false', 'auth.clockSkewMs=0', 'limits.connections=4')
+  const { server, http, read } = serveEvents(
+    `auth.jwtSecret=${secret}`,
+    'auth.anonymous=false',
+    'auth.clockSkewMs=0',
+    'limits.connections=4',
+  )
   const as = async (user: string, permissions: readonly string[], expiresInS?: number) => ({
     authorization: `Bearer ${await tokenOf(user, { permissions }, expiresInS)}`,
   })
@@ -231,7 +213,7 @@ describe('what is refused', () => {
 })
 
 describe('a reader that does not read', () => {
-  const { http, read } = serve('limits.outboundBytes=262144')
+  const { http, read } = serveEvents('limits.outboundBytes=262144')
 
   it('[SE10] is cut off, and others go on', async () => {
     const frozen = await read('torrent').ready()

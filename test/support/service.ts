@@ -1,13 +1,19 @@
 /** A server for all tests of a describe, which can be stopped and started again on the same disk. */
 import { afterAll, afterEach, beforeAll } from 'vitest'
 import { closeBusClients } from './bus.ts'
+import { HttpClient } from './http.ts'
 import { type Running, startTroupe, temporaryDirectory } from './process.ts'
 
 export interface Service {
   readonly server: () => Running
+  readonly http: () => HttpClient
   /** Where its database is. */
   readonly data: string
-  /** Ends the process in this way and starts the next on the same port and disk. */
+  /** Ends the process in this way. */
+  stop(signal: NodeJS.Signals): Promise<void>
+  /** Starts the next on the same port and disk. */
+  startAgain(): Promise<void>
+  /** Both, one after the other. */
   restart(signal: NodeJS.Signals): Promise<void>
 }
 
@@ -29,14 +35,17 @@ export const serve = (...settings: readonly string[]): Service => {
     if (running === undefined) throw new Error('the server is not there yet')
     return running
   }
+  const stop = async (signal: NodeJS.Signals) => {
+    server().signal(signal)
+    await server().exited
+  }
+  const startAgain = () => start('--port', String(server().port))
   return {
     server,
+    http: () => new HttpClient(server().http),
     data: data.path,
-    restart: async (signal) => {
-      const { port, exited } = server()
-      server().signal(signal)
-      await exited
-      await start('--port', String(port))
-    },
+    stop,
+    startAgain,
+    restart: (signal) => stop(signal).then(startAgain),
   }
 }

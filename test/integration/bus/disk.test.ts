@@ -1,38 +1,14 @@
 /** The bus on a disk that is slow, full, or fails: who is told what, and what is there afterwards. */
 import { rmSync, statfsSync, writeFileSync } from 'node:fs'
-import { dirname, join } from 'node:path'
-import { afterAll, afterEach, describe, expect, it } from 'vitest'
+import { join } from 'node:path'
+import { describe, expect, it } from 'vitest'
+import { because, cleanUp, directory, faultLibrary, noMount, noShim, smallDisk, start } from '../../support/badDisks.ts'
 import { type BusClient, closeBusClients, connected } from '../../support/bus.ts'
-import { buildShim, mountSmallDisk, newDirectory, whyNoMount } from '../../support/disk.ts'
-import { type Running, startTroupe } from '../../support/process.ts'
+import type { Running } from '../../support/process.ts'
 import { MiB } from '../../support/processes.ts'
 import { until } from '../../support/wait.ts'
 
-const noMount = whyNoMount()
-const shim = buildShim()
-const noShim = 'reason' in shim ? shim.reason : undefined
-const preload = 'path' in shim ? shim.path : ''
-const because = (reason: string | undefined): string => (reason === undefined ? '' : ` (skipped: ${reason})`)
-const cleanups: (() => unknown)[] = []
-
-afterEach(async () => {
-  closeBusClients()
-  for (const cleanup of cleanups.splice(0).reverse()) await cleanup()
-})
-afterAll(() => {
-  if ('path' in shim) rmSync(dirname(shim.path), { recursive: true, force: true })
-})
-
-const start = async (...given: Parameters<typeof startTroupe>): Promise<Running> => {
-  const server = await startTroupe(...given)
-  cleanups.push(() => server.kill())
-  return server
-}
-const directory = (): string => {
-  const path = newDirectory()
-  cleanups.push(() => rmSync(path, { recursive: true, force: true }))
-  return path
-}
+cleanUp(closeBusClients)
 const status = async (server: Running): Promise<number> => (await fetch(`${server.http}/ready`)).status
 
 const sequences = (client: BusClient, channel: string) => client.messages(channel).map(({ sequence }) => sequence)
@@ -43,7 +19,7 @@ describe('a slow disk', () => {
     async () => {
       const path = directory()
       const gate = join(path, 'gate')
-      const server = await start(join(path, 'data'), [], { env: { LD_PRELOAD: preload, FAULT_GATE: gate } })
+      const server = await start(join(path, 'data'), [], { env: { LD_PRELOAD: faultLibrary, FAULT_GATE: gate } })
       const [writer, reader] = await Promise.all([connected(server), connected(server)])
       for (const client of [writer, reader]) await client.join('slow')
       await writer.publish('slow', 'stored')
@@ -69,8 +45,7 @@ describe('a full disk', () => {
   it.skipIf(noMount !== undefined)(
     `[BD2] refuses messages with a code to retry, and reads on; with space again the numbers go on without a hole${because(noMount)}`,
     async () => {
-      const disk = mountSmallDisk(24)
-      cleanups.push(() => disk.unmount())
+      const disk = smallDisk(24)
       const settings = ['storage.ballastBytes=1048576', 'storage.minFreeBytes=2097152'].flatMap((setting) => ['--set', setting])
       const server = await start(join(disk.directory, 'data'), settings)
       const [writer, reader] = await Promise.all([connected(server), connected(server)])
@@ -116,7 +91,7 @@ describe('a disk that fails', () => {
     async () => {
       const path = directory()
       const [data, fault] = [join(path, 'data'), join(path, 'eio')]
-      const server = await start(data, [], { env: { LD_PRELOAD: preload, FAULT_EIO: fault } })
+      const server = await start(data, [], { env: { LD_PRELOAD: faultLibrary, FAULT_EIO: fault } })
       const [writer, reader] = await Promise.all([connected(server), connected(server)])
       await reader.join('failing')
       const first = await writer.publish('failing', 'stored', { id: 'a', sender: 'ada' })
