@@ -32,6 +32,7 @@ import type { Appended, Journals, Offset } from './journal.ts'
 import { type ChannelInfo, type ChannelMessage, type ClosedOutput, type Position, push } from './output.ts'
 import { Presence, type PresenceChange } from './presence.ts'
 import { type Pending, PublishQueue } from './publishQueue.ts'
+import { RecentBudget } from './recentMessages.ts'
 import { Repeats } from './repeats.ts'
 import type { Address } from './system/address.ts'
 import { defineActor } from './system/definition.ts'
@@ -79,6 +80,8 @@ type Replay = Pick<Joined, 'isRecovered' | 'messages'>
 const windowMsForEachMember = 0.08
 /** Messages that are read at load to recognise repeated ids. */
 const repeatBytes = 64 * 1024 * 1024
+/** The newest messages of all channels together that are kept in memory. */
+const recentBytes = 64 * 1024 * 1024
 /** Cursors are saved this long after they moved; what was read in the meantime may come again after a crash. */
 const saveMs = 1_000
 /** Wait before side state that the disk refused is saved again. */
@@ -115,14 +118,14 @@ class OpenChannel {
   #trimming: Promise<void> | undefined
   readonly #background: Background
 
-  private constructor(scope: Scope, options: ChannelOptions, info: ChannelInfo | TroupeError, side: SideState) {
+  private constructor(scope: Scope, options: ChannelOptions, info: ChannelInfo | TroupeError, side: SideState, recent: RecentBudget) {
     const { journals, historyMessages, historyMs, replayMessages, repeatMessages, repeatMs, graceMs } = options
     this.#scope = scope
     this.#options = options
     this.#background = new Background(scope)
     this.#name = publicName(scope.id)
     const limits = { messages: historyMessages, ms: historyMs, recent: replayMessages }
-    this.#history = new ChannelHistory(journals, scope.address, this.#name, limits)
+    this.#history = new ChannelHistory(journals, scope.address, this.#name, limits, recent)
     this.#repeats = new Repeats({ messages: repeatMessages, ms: repeatMs, bytes: repeatBytes })
     this.#presence = new Presence(graceMs)
     this.#cursors = new Map(side.cursors)
@@ -131,15 +134,15 @@ class OpenChannel {
   }
 
   /** Asks the directory and reads the tail of the journal. Errors: `channel.unavailable`, those of the journal. */
-  static async load(scope: Scope, options: ChannelOptions): Promise<OpenChannel> {
+  static async load(scope: Scope, options: ChannelOptions, recent: RecentBudget): Promise<OpenChannel> {
     const info = await describe(scope, options)
     if (info instanceof TroupeError) {
       // What waits is refused, and then the actor leaves: the next request asks the directory again.
       scope.passivate()
-      return new OpenChannel(scope, options, info, unpresent)
+      return new OpenChannel(scope, options, info, unpresent, recent)
     }
     const side = await savedSide(scope, options.journals)
-    const channel = new OpenChannel(scope, options, info, side)
+    const channel = new OpenChannel(scope, options, info, side, recent)
     await channel.#history.load(channel.#repeats, options.repeatMs, scope.now())
     channel.#resume(side)
     return channel
@@ -499,6 +502,7 @@ class OpenChannel {
 
   /** The incarnation ends, for whatever reason. The promise, if any, resolves when all that it wrote is on disk or refused. */
   end(): Promise<unknown> | undefined {
+    this.#history.close()
     const ended = this.#background.end()
     const gone = this.refusal ?? new TroupeError('channel.unavailable', 'it is not known whether the message was stored; publish it again')
     for (const { reject } of this.#queue.drop()) reject(gone)
@@ -561,12 +565,12 @@ const open =
   (channel: OpenChannel, message: M, scope: Scope): unknown =>
     channel.refusal === undefined ? handle(channel, message, scope) : channel.refuse(channel.refusal)
 
-export const channelKind = (options: ChannelOptions) =>
+export const channelKind = (options: ChannelOptions, recent = new RecentBudget(recentBytes)) =>
   defineActor<OpenChannel, ChannelActorMessage>({
     kind: 'channel',
     supervision: { onFailure: 'stop' },
     passivation: { idleMs: options.idleMs },
-    state: (scope) => OpenChannel.load(scope, options),
+    state: (scope) => OpenChannel.load(scope, options, recent),
     canPassivate: (channel) => channel.isClean,
     beforePassivation: (channel) => channel.saveAll(),
     stopped: (channel) => channel.end(),

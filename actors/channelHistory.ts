@@ -9,7 +9,7 @@ import { bodyHash, decodeMessage, repeatKey } from './channelEntry.ts'
 import type { Page, Range } from './channelMessages.ts'
 import type { Appended, Entry, Journals, Offset } from './journal.ts'
 import type { ChannelMessage } from './output.ts'
-import { RecentMessages } from './recentMessages.ts'
+import { type RecentBudget, RecentMessages } from './recentMessages.ts'
 import type { Repeats } from './repeats.ts'
 import type { Address } from './system/address.ts'
 import type { EpochMs } from './world.ts'
@@ -53,12 +53,12 @@ export class ChannelHistory {
   /** Of the newest message that was published; what is on disk beyond it is on its way to the members. */
   offset: Offset = 0
 
-  constructor(journals: Journals, journal: Address, channel: string, limits: HistoryLimits) {
+  constructor(journals: Journals, journal: Address, channel: string, limits: HistoryLimits, budget: RecentBudget) {
     this.#journals = journals
     this.#journal = journal
     this.#channel = channel
     this.#limits = limits
-    this.#recent = new RecentMessages(limits.recent, recentBytes)
+    this.#recent = new RecentMessages(limits.recent, recentBytes, budget)
   }
 
   /** Of the oldest message that can be had; `offset + 1` when none can. */
@@ -178,6 +178,11 @@ export class ChannelHistory {
         after = entry.offset
       }
     }
+  }
+
+  /** Nobody reads here any more. */
+  close(): void {
+    this.#recent.forget()
   }
 
   // ── forgetting ─────────────────────────────────────────────────────────────────────────────────────────────────

@@ -302,7 +302,7 @@ class Client {
     const { echo, acknowledges } = this.#manners
     if (echo === 'budget' && !isRepeated && this.#echoes > 0 && !this.feed.has(message.channel)) {
       this.#echoes--
-      this.feed.hand({ type: 'output.messages', channel: message.channel, messages: [message] })
+      this.feed.echo(message)
     }
     if (wantsAck || acknowledges) this.feed.hand({ type: 'output.acknowledged', ref, message, isRepeated })
   }
@@ -447,6 +447,9 @@ export const clientKind = (options: ClientOptions) =>
       'client.release': (client) => client.feed.release(),
       'client.seen': (client) => client.feed.seen(),
       'client.rejoin': (client, { channel }) => client.feed.rejoin(channel),
-      'actor.stopped': (client, { address }) => client.feed.channelStopped(address),
+      'actor.stopped': (client, { address }) => {
+        client.identity.userStopped(address)
+        client.feed.channelStopped(address)
+      },
     },
   })

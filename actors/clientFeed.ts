@@ -237,8 +237,6 @@ export class ClientFeed {
 
   /** `isTold`: the answer to a command tells what was missed. */
   #arrived(channel: string, place: Place, join: Join, { isRecovered, epoch, offset, messages }: Joined, isTold: boolean): void {
-    // The goodbye was that of the one before.
-    if (place.epoch !== '' && place.epoch !== epoch) place.isClosed = false
     place.isIn = true
     place.epoch = epoch
     place.offset = isTold ? offset : offset - messages.length
@@ -268,14 +266,9 @@ export class ClientFeed {
     // A question that was not answered in time may still be handled, and the channel would have a member that knows nothing of it.
     else if (isTroupeError(error, 'actor.ask_timeout')) this.leave(name)
     else this.#forget(name, place)
-    this.#flush()
   }
 
   #paused(name: string, place: Place, join: Join, error: unknown): void {
-    if (place.isClosed) {
-      place.join = undefined // it goes with the goodbye that waits
-      return this.#flush()
-    }
     if (isGone(error) && !place.isInbox) {
       this.#forget(name, place)
       return this.hand({ type: 'output.closed', channel: name, isRoom: false, reason: 'deleted', at: this.#scope.now() })
@@ -299,7 +292,8 @@ export class ClientFeed {
 
   #proceed(output: ChannelOutput, place: Place): void {
     if (this.#places.get(output.channel) !== place) return
-    if (this.#isHolding || place.join !== undefined) this.#hold(() => this.#proceed(output, place))
+    const isWaiting = this.#isHolding || (place.join !== undefined && output.type !== 'output.closed')
+    if (isWaiting) this.#hold(() => this.#proceed(output, place))
     else this.#deliver(output, place)
   }
 
@@ -323,8 +317,7 @@ export class ClientFeed {
     const { channel, messages } = output
     const [first] = messages
     if (first === undefined) return
-    const isOther = place.epoch !== '' && first.epoch !== place.epoch
-    if (isOther || first.offset > place.offset + 1) return this.rejoin(channel) // what is missing comes with the answer
+    if (first.offset > place.offset + 1) return this.rejoin(channel) // what is missing comes with the answer
     if (first.offset <= place.offset) return this.#deliverNewer(output, place)
     place.epoch = first.epoch
     place.offset += messages.length
@@ -348,7 +341,6 @@ export class ClientFeed {
   }
 
   #deliverClosed(output: ClosedOutput, place: Place): void {
-    if (!place.isClosed) return
     this.#forget(output.channel, place)
     this.#life.send(output)
     if (place.isInbox) this.follow(output.channel) // an inbox is always there
@@ -360,6 +352,16 @@ export class ClientFeed {
   hand(output: Output): void {
     if (this.#isHolding) this.#held.push(() => this.#life.send(output))
     else this.#life.send(output)
+  }
+
+  /** Its own message, for a client that is not in the channel; who comes into it meanwhile would take it for one that comes twice. */
+  echo(message: ChannelMessage): void {
+    const { channel } = message
+    const tell = () => {
+      if (!this.has(channel)) this.#life.send({ type: 'output.messages', channel, messages: [message] })
+    }
+    if (this.#isHolding) this.#held.push(tell)
+    else tell()
   }
 
   /** A command is about to be answered: nothing may come between. */
@@ -419,7 +421,7 @@ export class ClientFeed {
     if (this.#isDeaf || inbox === undefined) return
     const isTaken = this.#sink.queuedWrites === 0 && this.#sink.sentBytes !== this.#takenBefore
     // The answer to a ping from before would say nothing about it.
-    if (!isTaken || inbox.join !== undefined || this.#life.isPinging) return this.#planSeen()
+    if (!isTaken || this.#life.isPinging) return this.#planSeen()
     this.#probe = { address: inbox.address, cursor: this.#access.account.user, offset: inbox.offset }
     this.#life.ping()
   }

@@ -164,7 +164,7 @@ export class ClientIdentity {
     if (life.isClosed) throw new TroupeError('actor.stopped', scope.address)
     const before = this.account
     const isSameUser = account.user === before.user && account.tenant === before.tenant
-    if (!isSameUser && this.#isNamed) scope.tell(this.#userAddress, { type: 'user.detach' })
+    if (!isSameUser) this.#detach()
     this.#goBy(account)
     this.#leaveWhatIsForbidden(account.tenant === before.tenant, isSameUser)
     this.#watchAgain()
@@ -193,13 +193,31 @@ export class ClientIdentity {
   /** It is among the connections of its user, and hears what is private to that one. */
   attach(): void {
     if (!this.#isNamed) return
-    const { scope, manners, feed } = this.#parts
+    const { manners, feed } = this.#parts
+    this.#joinUser()
+    if (manners.hasInbox) feed.follow(inboxOf(this.account.user))
+  }
+
+  #joinUser(): void {
+    const { scope } = this.#parts
     const user = this.#userAddress
+    scope.watch(user)
     scope.ask(user, { type: 'user.attach' }).then(
       (status) => this.#userAddress === user && this.#show(status as Status), // what a user answers
       (error) => scope.log.warn({ client: scope.address, error: String(error) }, 'a client could not be counted among its user'),
     )
-    if (manners.hasInbox) feed.follow(inboxOf(this.account.user))
+  }
+
+  /** The next one knows nothing of its connections. */
+  userStopped(address: Address): void {
+    if (this.#isNamed && address === this.#userAddress) this.#joinUser()
+  }
+
+  #detach(): void {
+    if (!this.#isNamed) return
+    const { scope } = this.#parts
+    scope.unwatch(this.#userAddress)
+    scope.tell(this.#userAddress, { type: 'user.detach' })
   }
 
   // ── telemetry ──────────────────────────────────────────────────────────────────────────────────────────────────

@@ -1,6 +1,37 @@
-/** The newest messages of a channel, in memory, so that most clients that come back cost no read. Bounded by number and bytes. */
+/**
+ * The newest messages of a channel, in memory, so that most clients that come back cost no read. Bounded by number and bytes, and
+ * by the bytes of all channels together: a client that publishes one large message to each of thousands of channels would
+ * otherwise fill the memory. A channel that is over it reads from the disk.
+ */
 import type { Offset } from './journal.ts'
 import type { ChannelMessage } from './output.ts'
+
+/** What the recent messages of all channels may take; the channel that was silent longest forgets its own first. */
+export class RecentBudget {
+  readonly #mostBytes: number
+  /** The one that was silent longest is the first. */
+  readonly #holders = new Map<RecentMessages, number>()
+  bytes = 0
+
+  constructor(mostBytes: number) {
+    this.#mostBytes = mostBytes
+  }
+
+  hold(holder: RecentMessages, bytes: number): void {
+    this.release(holder)
+    this.#holders.set(holder, bytes)
+    this.bytes += bytes
+    for (const oldest of this.#holders.keys()) {
+      if (this.bytes <= this.#mostBytes) return
+      oldest.forget()
+    }
+  }
+
+  release(holder: RecentMessages): void {
+    this.bytes -= this.#holders.get(holder) ?? 0
+    this.#holders.delete(holder)
+  }
+}
 
 export class RecentMessages {
   readonly #most: number
@@ -8,10 +39,12 @@ export class RecentMessages {
   #messages: ChannelMessage[] = []
   #sizes: number[] = []
   #bytes = 0
+  readonly #budget: RecentBudget
 
-  constructor(most: number, mostBytes: number) {
+  constructor(most: number, mostBytes: number, budget: RecentBudget) {
     this.#most = most
     this.#mostBytes = mostBytes
+    this.#budget = budget
   }
 
   /** Of the oldest that is here; undefined when none is. */
@@ -28,9 +61,19 @@ export class RecentMessages {
     }
     let excess = 0
     while (this.#messages.length - excess > this.#most || this.#bytes > this.#mostBytes) this.#bytes -= this.#sizes[excess++] ?? 0
-    if (excess === 0) return
-    this.#messages = this.#messages.slice(excess)
-    this.#sizes = this.#sizes.slice(excess)
+    if (excess > 0) {
+      this.#messages = this.#messages.slice(excess)
+      this.#sizes = this.#sizes.slice(excess)
+    }
+    this.#budget.hold(this, this.#bytes)
+  }
+
+  /** Whoever wants them reads them from the disk. */
+  forget(): void {
+    this.#messages = []
+    this.#sizes = []
+    this.#bytes = 0
+    this.#budget.release(this)
   }
 
   at(offset: Offset): ChannelMessage | undefined {

@@ -2,8 +2,8 @@
  * Telemetry: what happens on the server, as a stream of events for clients that look on. One actor, `telemetry/main`.
  *
  * Promises: while nobody looks on, an event costs one comparison, for it is not even made. A watcher gets the events of its
- * tenant that it asked for, those of one window in one output; what is beyond `maxEvents` in a window is counted and not
- * kept, so a storm of events is a number, not memory. Watching ends with the client.
+ * tenant that it asked for, those of one window in one output; what is beyond `maxEvents` of a tenant in a window is counted and
+ * not kept, so a storm of events is a number, not memory, and no other tenant's. Watching ends with the client.
  *
  * Runs as a custom-logic actor in memory. After a crash or restart nobody watches: clients ask again, and events are not kept.
  */
@@ -57,8 +57,8 @@ export interface TelemetryTap {
 
 export interface Batch {
   readonly events: readonly TelemetryEvent[]
-  /** How many more there were. */
-  readonly dropped: number
+  /** How many more there were, by tenant. */
+  readonly dropped: ReadonlyMap<string, number>
 }
 
 /** The events of the present window. Shared by the producers and the actor, for a message for each event would be dearer than the event. */
@@ -66,9 +66,10 @@ export class TelemetryBuffer implements TelemetryTap {
   watchers = 0
   readonly #maxEvents: number
   #events: TelemetryEvent[] = []
-  #dropped = 0
+  /** How many there were, by tenant. */
+  #counts = new Map<string, number>()
 
-  /** `maxEvents`: most events of one window. */
+  /** `maxEvents`: most events of one tenant in one window. */
   constructor(maxEvents = 1_000) {
     this.#maxEvents = maxEvents
   }
@@ -79,14 +80,18 @@ export class TelemetryBuffer implements TelemetryTap {
 
   emit(event: TelemetryEvent): void {
     if (!this.isOn) return
-    if (this.#events.length < this.#maxEvents) this.#events.push(event)
-    else this.#dropped++
+    const { tenant } = event
+    const count = (this.#counts.get(tenant) ?? 0) + 1
+    this.#counts.set(tenant, count)
+    if (count <= this.#maxEvents) this.#events.push(event)
   }
 
   take(): Batch {
-    const batch = { events: this.#events, dropped: this.#dropped }
+    const dropped = new Map<string, number>()
+    for (const [tenant, count] of this.#counts) if (count > this.#maxEvents) dropped.set(tenant, count - this.#maxEvents)
+    const batch = { events: this.#events, dropped }
     this.#events = []
-    this.#dropped = 0
+    this.#counts = new Map()
     return batch
   }
 }
@@ -126,7 +131,8 @@ const filterOf = (tenant: string, seesAll: boolean, events: readonly string[] | 
 /** What a watcher is told of a window; undefined when there is nothing for it. */
 const outputFor = ({ tenant, seesAll, events }: Filter, batch: Batch, now: EpochMs): Output | undefined => {
   const seen = batch.events.filter((event) => (seesAll || event.tenant === tenant) && (events?.has(event.event) ?? true))
-  if (batch.dropped > 0) seen.push({ event: 'dropped', at: now, tenant, count: batch.dropped })
+  // How busy another tenant is, is none of its business.
+  for (const [of, count] of batch.dropped) if (seesAll || of === tenant) seen.push({ event: 'dropped', at: now, tenant: of, count })
   return seen.length === 0 ? undefined : { type: 'output.telemetry', events: seen }
 }
 

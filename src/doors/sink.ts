@@ -16,6 +16,8 @@ const answerAhead = 256 * 1024
  * count as a queue, or everybody in the document would be disconnected as slow. One at a time.
  */
 const largeBytes = 256 * 1024
+/** Bytes of a client that may be under way inside: 256 messages of 1 MiB, while a disk or a hook is slow, would be 256 MiB each. */
+const inboundBytes = 4 * 1024 * 1024
 /** What is joined into one write. */
 const turnBytes = 64 * 1024
 export interface Traffic {
@@ -38,8 +40,11 @@ export class WebSocketSink<Output> implements Sink<Output> {
   #largeBytes = 0
   #queuedWrites = 0
   #written = 0
-  /** Messages of the client that were not dealt with yet. */
+  /** Messages of the client that were not dealt with yet, and the bytes of their frames. */
   #inbound = 0
+  #inboundBytes = 0
+  /** Of each of these frames, the oldest first. They may be dealt with in another order; the sums come out right. */
+  readonly #frames: { readonly messages: number; readonly bytes: number }[] = []
   readonly #inboundAhead: number
   #isPaused = false
   /** What was published in this turn and is written at its end. */
@@ -126,17 +131,27 @@ export class WebSocketSink<Output> implements Sink<Output> {
 
   resume(): void {
     this.#isPaused = false
-    if (this.#inbound < this.#inboundAhead) this.#ws.resume()
+    if (!this.#hasTooMuchInside) this.#ws.resume()
   }
 
-  /** A message of the client is on its way in. */
-  arrived(): void {
-    if (++this.#inbound === this.#inboundAhead) this.#ws.pause()
+  get #hasTooMuchInside(): boolean {
+    return this.#inbound >= this.#inboundAhead || this.#inboundBytes >= inboundBytes
   }
 
-  handled(messages: number): void {
-    this.#inbound -= messages
-    if (!this.#isPaused && this.#inbound < this.#inboundAhead) this.#ws.resume()
+  /** A frame of the client is on its way in, with so many messages. `bytes`: 0 where they are bounded elsewhere. */
+  arrived(messages = 1, bytes = 0): void {
+    this.#frames.push({ messages, bytes })
+    this.#inbound += messages
+    this.#inboundBytes += bytes
+    if (this.#hasTooMuchInside) this.#ws.pause()
+  }
+
+  handled(frames: number): void {
+    for (const { messages, bytes } of this.#frames.splice(0, frames)) {
+      this.#inbound -= messages
+      this.#inboundBytes -= bytes
+    }
+    if (!this.#isPaused && !this.#hasTooMuchInside) this.#ws.resume()
   }
 
   close(code: ErrorCode, detail: string): void {

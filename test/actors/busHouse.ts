@@ -275,6 +275,7 @@ export class BusHouse {
   readonly #clients = new Map<string, BusClient>()
   system!: ActorSystem // set by boot
   journals!: Journals // set by boot
+  #intact!: Pick<Journals, 'read'> // set by boot
 
   private constructor(settings: Settings) {
     this.#settings = settings
@@ -296,6 +297,7 @@ export class BusHouse {
     const { bus, world: _, commands: own = [], ...given } = this.#settings
     const journals = this.disk.open()
     this.journals = journals
+    this.#intact = { read: journals.read.bind(journals) }
     const builtins = builtinCommands({ startedAt: this.clock.now(), messageBytes: 1_048_576, checksPasswords: false, all: () => [] })
     const options: ClientOptions = {
       limits: socketLimits,
@@ -356,6 +358,13 @@ export class BusHouse {
     }
     for (const client of clients) client.news()
     return clients as { -readonly [Index in keyof Names]: BusClient } // one for each name
+  }
+
+  /** From now on nothing of the journals of channels can be read. */
+  breakReads(isBroken: boolean): void {
+    const { read } = this.#intact
+    this.journals.read = (journal, options) =>
+      isBroken && journal.startsWith('channel/') ? Promise.reject(new TroupeError('journal.corrupt')) : read(journal, options)
   }
 
   isThere(address: string): boolean {

@@ -208,6 +208,18 @@ describe('what a client says', () => {
     expect(ada.heard).toEqual(['answer join_channel', 'news 1 "a"', 'other 1 "b"'])
   })
 
+  it('[CC7] and is stored while a hook looks at its join is no echo either', async () => {
+    const waiting = gate()
+    const house = await BusHouse.boot({ hooks: { onJoin: () => waiting.passed } })
+    const ada = house.connect('ada')
+    ada.say(publishing('news', 'a'), commanding('join_channel', { channel: 'news' }))
+    await quiet()
+    waiting.open()
+    await quiet()
+    await ada.publish('news', 'b')
+    expect(ada.heard).toEqual(['answer join_channel', 'news 2 "b"'])
+  })
+
   it('[CC8] in a channel that it must join first is refused before any hook sees it', async () => {
     const seen: unknown[] = []
     const house = await BusHouse.boot({ hooks: { onPublish: (_, { body }) => void seen.push(body) } })
@@ -331,6 +343,20 @@ describe('a channel that a client is in', () => {
     expect(ada.news()).toEqual(['answer join_channel', 'news 3 "x"'])
   })
 
+  it('[CC14] and is told where it is, not where the channel is: what lies between follows', async () => {
+    const { passed, open } = gate()
+    const house = await BusHouse.boot({ commands: [command('look', (_, session) => passed.then(() => session.join('news')))] })
+    const [ada, bob] = await house.members(['ada', 'bob'], 'news')
+    const look = ada.run('look')
+    await bob.publish('news', 1)
+    open()
+    await quiet()
+    expect(await look).toBeUndefined() // not answered when it was quiet
+    const answer = ada.sink.outputs.find((output) => output.type === 'output.answer' && output.command === 'look')
+    expect(answer).toMatchObject({ data: { offset: 0, messages: [], isNew: false } })
+    expect(ada.news()).toEqual(['answer look', 'news 1 1'])
+  })
+
   it('[CC15] and stops is joined again from where the client is', async () => {
     const house = await BusHouse.boot()
     const [ada, bob] = await house.members(['ada', 'bob'], 'news')
@@ -381,19 +407,15 @@ describe('a channel that a client is in', () => {
   })
 
   it('[CC16] and cannot be reached is tried until it can, and nothing is lost, nor does a command that fails to join it end that', async () => {
-    let isDown = false
     const house = await BusHouse.boot()
     const [ada, bob] = await house.members(['ada', 'bob'], 'news')
     await bob.publish('news', 1)
-    const { read } = house.journals
-    house.journals.read = (...parameters) =>
-      isDown ? Promise.reject(new TroupeError('journal.corrupt')) : read.apply(house.journals, parameters)
-    isDown = true
+    house.breakReads(true)
     house.system.stop('channel/news')
     await house.clock.advance(2_500)
     expect(await ada.run('join_channel', { channel: 'news' })).toMatchObject({ code: 'journal.corrupt' })
     ada.news()
-    isDown = false
+    house.breakReads(false)
     await bob.publish('news', 2)
     await house.clock.advance(1_000)
     await bob.publish('news', 3)
@@ -432,7 +454,7 @@ describe('a channel that a client is in', () => {
     open(null)
     await quiet()
     expect(carl.news()).toEqual(['news 1 1', 'news deleted', 'answer slow'])
-    expect(house.isThere('channel/news')).toBe(false)
+    expect([house.isThere('channel/news'), house.logged]).toEqual([false, []])
   })
 
   it('[CC18] also while it is being joined again', async () => {
@@ -454,14 +476,38 @@ describe('a channel that a client is in', () => {
     const [ada] = await house.members(['ada'], 'news')
     await bob.publish('news', 1)
     ada.news()
-    house.disk.hold() // the directory removes the channel, and nothing else goes on
+    house.breakReads(true)
     house.system.stop('channel/news')
-    bob.say(commanding('delete_channel', { channel: 'news' }))
-    await quiet()
-    house.disk.release()
+    await house.clock.advance(500)
+    house.breakReads(false)
+    await bob.run('delete_channel', { channel: 'news' })
     await house.clock.advance(3_000)
     expect(ada.news()).toEqual(['news deleted'])
     expect(await ada.run('status')).toMatchObject({ channels: [] })
+  })
+
+  it('[CC18] also for a command that leaves it in the same breath, or joins the next one of its name', async () => {
+    const house = await BusHouse.boot({
+      commands: [
+        command('clear', async (_, session) => {
+          await session.delete('news')
+          await session.leave('news')
+        }),
+        command('renew', async (_, session) => {
+          await session.delete('home')
+          await session.join('home')
+        }),
+      ],
+    })
+    const [ada, bob] = await house.members(['ada', 'bob'], 'news', 'home')
+    await ada.run('clear')
+    await ada.run('renew')
+    await house.clock.advance(3_000)
+    expect(bob.news()).toEqual(['news deleted', 'home deleted'])
+    expect(await bob.run('list_channels')).toMatchObject({ channels: [{ name: 'home' }] })
+    await bob.publish('home', 1)
+    expect(ada.news()).toEqual(['answer clear', 'answer renew', 'home 1 1'])
+    expect(await house.present('home')).toEqual({ users: ['ada'], connections: 1 })
   })
 
   it('[CC19] and leaves stays left, though it is being joined again', async () => {
@@ -477,6 +523,39 @@ describe('a channel that a client is in', () => {
     await bob.publish('news', 2)
     expect(ada.news()).toEqual(['answer leave_channel', 'answer status', 'answer status'])
     expect(await house.present('news')).toEqual({ users: ['bob'], connections: 1 })
+    await bob.run('leave_channel', { channel: 'news' })
+    const handled = house.system.handled().get('client')
+    house.system.stop('channel/news')
+    await quiet()
+    expect(house.system.handled().get('client')).toBe(handled) // nobody hears of it any more
+  })
+
+  it('[CC19] and what it said before is not heard after the leaving is answered', async () => {
+    const { passed, open } = gate()
+    const house = await BusHouse.boot({ commands: [command('go', (_, session) => passed.then(() => session.leave('news')))] })
+    const [ada, bob] = await house.members(['ada', 'bob'], 'news')
+    ada.say(commanding('go'))
+    await bob.publish('news', 1)
+    open()
+    await quiet()
+    expect(ada.news()).toEqual(['answer go'])
+  })
+
+  it('[CC19] a join that is not answered in time is undone when it is', async () => {
+    const house = await BusHouse.boot()
+    const [bob] = await house.members(['bob'], 'home')
+    await bob.publish('news', 1)
+    house.system.stop('channel/news')
+    const waiting = gate()
+    const { head } = house.journals
+    house.journals.head = (journal) => waiting.passed.then(() => head.call(house.journals, journal))
+    const ada = house.connect('ada')
+    ada.say(commanding('join_channel', { channel: 'news' }))
+    await house.clock.advance(30_000)
+    expect(ada.heard).toEqual(['refused join_channel channel.unavailable'])
+    waiting.open()
+    await quiet()
+    expect(await house.present('news')).toEqual({ users: [], connections: 0 })
   })
 
   it('[CC20] is that one and no other: what does not come from it is not heard', async () => {
@@ -610,13 +689,12 @@ describe('private messages', () => {
 
   it('[CC27] are for those who have the name now: whoever takes another while the inbox is opened does not hear the former', async () => {
     const house = await BusHouse.boot()
+    await house.connect('early').publish('private_ada', 'secret')
+    house.system.stop('channel/private_ada')
     const eve = house.connect('x')
-    house.disk.hold()
     eve.say(commanding('authenticate', { username: 'ada', password: '' }), commanding('authenticate', { username: 'eve', password: '' }))
     await quiet()
-    house.disk.release()
-    await house.clock.advance(100)
-    await house.connect('bob').publish('private_ada', 'secret')
+    await house.connect('bob').publish('private_ada', 'another secret')
     await house.connect('bob2').publish('private_eve', 'for eve')
     expect(eve.heard).toEqual(['answer authenticate', 'answer authenticate', 'private_eve 1 "for eve"'])
     expect(await house.present('private_ada')).toMatchObject({ connections: 0 })
@@ -698,6 +776,26 @@ describe('who a client is', () => {
     expect(ada.news()).toEqual(['answer authenticate', 'news forbidden'])
     expect(house.roster.get(ada.address)).toMatchObject({ tenant: 't' })
     expect(await house.present('news')).toEqual({ users: ['bob'], connections: 1 })
+  })
+
+  it('[CC31] a join that is under way then is left with the others', async () => {
+    const house = await BusHouse.boot({
+      ...logins({ narrow: { ...admin, permissions: ['command:*'] } }),
+      commands: [
+        command('both', async (_, session) => {
+          const joining = session.join('news').then(
+            () => 'joined',
+            ({ code }) => code,
+          )
+          await session.authenticate({ type: 'token', token: 'narrow' })
+          return joining
+        }),
+      ],
+    })
+    const ada = house.connect('x')
+    expect(await ada.run('both')).toBe('channel.not_joined')
+    expect(ada.heard).toEqual(['answer both', 'news forbidden'])
+    expect(await house.present('news')).toEqual({ users: [], connections: 0 })
   })
 
   it('[CC31] so that nobody reads the private messages of who it was, where it had joined them by hand', async () => {
@@ -808,6 +906,30 @@ describe('the status of a client', () => {
     for (const each of [one, two, three]) expect(await each.run('status')).toMatchObject({ status: 'busy' })
   })
 
+  it('[CC36] also when the actor of the user was stopped meanwhile', async () => {
+    const house = await BusHouse.boot()
+    const [one, two] = [arrive(house, 'one'), arrive(house, 'two')]
+    await quiet()
+    house.system.stop('user/ada')
+    await quiet()
+    await one.run('set_status', { status: 'busy' })
+    expect(await two.run('status')).toMatchObject({ status: 'busy' })
+  })
+
+  it('[CC37] is not that of a user that it was for a moment', async () => {
+    const names = command('names', async (_, session) => {
+      await session.rename('ada')
+      await session.rename('zoe')
+    })
+    const house = await BusHouse.boot({ commands: [names] })
+    await arrive(house, 'one').run('set_status', { status: 'away' })
+    const [bob] = await house.members(['bob'], 'news')
+    const client = house.connect('x')
+    await client.join('news')
+    await client.run('names')
+    expect(bob.news()).toEqual(['x joined news', 'x left news', 'ada joined news', 'ada left news', 'zoe joined news'])
+  })
+
   it('[CC37] is not that of the user that it was', async () => {
     const house = await BusHouse.boot(logins({ eve: { user: 'eve' } }))
     const [one, two] = [arrive(house, 'one'), arrive(house, 'two')]
@@ -846,6 +968,17 @@ describe('the end of a client', () => {
     await house.clock.advance(5_000)
     expect(bob.news()).toEqual(['ada joined news', 'news 1 "bye"', 'ada left news'])
     expect([ada.isThere, ada.heard]).toEqual([false, []])
+  })
+
+  it('[CC39] and does not make anew what is deleted meanwhile', async () => {
+    const { command } = slow()
+    const house = await BusHouse.boot({ commands: [command] })
+    const [ada, bob] = await house.members(['ada', 'bob'], 'news')
+    ada.say(commanding('slow'))
+    await ada.close()
+    await bob.run('delete_channel', { channel: 'news' })
+    await house.clock.advance(2_000)
+    expect([await bob.run('list_channels'), house.logged]).toMatchObject([{ channels: [] }, []])
   })
 
   it('[CC39] but not for ever', async () => {
@@ -897,9 +1030,13 @@ describe('the end of a client', () => {
         await late.passed
         return { user: 'eve', tenant: '', isAnonymous: false, permissions: ['*'] }
       },
-      hooks: { onJoin: (_, channel) => (channel === 'guarded' ? late.passed : undefined) },
+      hooks: {
+        onJoin: ({ account }, channel) => (channel === 'guarded' && account.user !== 'bob' ? late.passed : undefined),
+        onAuthenticate: (_, account) => (account.user === 'early' ? late.passed.then(() => ({ ...account, user: 'earl' })) : undefined),
+      },
     })
     const bob = house.connect('bob', { manners: { hasInbox: false } })
+    await bob.join('guarded')
     await bob.publish('deep', 1)
     house.disk.hold()
     const requests = [
@@ -914,6 +1051,7 @@ describe('the end of a client', () => {
       client.say(request)
       return client
     })
+    clients.push(house.connect('c', { account: { user: 'early', isAnonymous: false }, hasLoggedIn: true }))
     await quiet()
     for (const client of clients) client.tell({ type: 'connection.close', code: 'auth.revoked', detail: '' })
     await quiet()
@@ -921,10 +1059,11 @@ describe('the end of a client', () => {
     house.disk.release()
     await house.clock.advance(10_000)
     expect([house.roster.size, house.system.counts().get('client'), house.system.counts().get('user')]).toEqual([1, 1, 0])
+    expect([bob.heard.slice(2), house.observed.filter((one) => one === 'login ok')]).toEqual([[], []])
     for (const channel of ['new', 'deep']) expect(await house.present(channel)).toEqual({ users: [], connections: 0 })
     for (const channel of ['new', 'deep', 'guarded', 'private_eve', 'private_zoe']) house.system.stop(`channel/${channel}`)
     await bob.close()
-    await house.clock.advance(130_000)
+    await house.clock.advance(200_000)
     expect([house.logged, [...house.system.counts()].filter(([kind, count]) => count > 0 && kind !== 'directory')]).toEqual([[], []])
   })
 })

@@ -124,6 +124,20 @@ describe('telemetry', () => {
     expect(names(heard.a)?.at(-1)).toEqual(['joined'])
   })
 
+  it('counts and keeps the events of each tenant for itself: a storm of one takes nothing from another, and is not told to it', async () => {
+    const { clock, tap, heard, look } = stage(3)
+    await look('a', { tenant: 'acme' })
+    await look('b', { tenant: 'initech' })
+    await look('c', { seesAll: true })
+    for (let n = 0; n < 8; n++) tap.emit(event('published', { tenant: 'acme', n }))
+    tap.emit(event('joined', { tenant: 'initech' }))
+    await clock.advance(100)
+    const dropped = { event: 'dropped', at: clock.now(), tenant: 'acme', count: 5 }
+    expect(heard.a?.[0]?.at(-1)).toEqual(dropped)
+    expect(heard.b).toEqual([[event('joined', { tenant: 'initech' })]])
+    expect(heard.c?.[0]?.slice(3)).toEqual([event('joined', { tenant: 'initech' }), dropped])
+  })
+
   it('takes events of programs, too', async () => {
     const { system, clock, heard, look } = stage()
     await look('a')

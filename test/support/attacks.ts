@@ -98,14 +98,14 @@ export const openRawWebSocket = async (port: number, path: string): Promise<RawS
   return raw
 }
 
-/** Code of the close frame (RFC 6455 §5.5.1) among what came after the upgrade, or undefined. Reads small frames only. */
+/** Code of the close frame (RFC 6455 §5.5.1) among what came after the upgrade, or undefined. Reads frames below 64 KiB only. */
 export const closeCodeIn = (received: string): number | undefined => {
   const bytes = Buffer.from(received.slice(received.indexOf('\r\n\r\n') + 4), 'latin1')
   for (let at = 0; at + 1 < bytes.length; ) {
     const length = bytes.readUInt8(at + 1) & 127
     if ((bytes.readUInt8(at) & 15) === 8) return length >= 2 ? bytes.readUInt16BE(at + 2) : 1005
-    if (length > 125) return undefined
-    at += 2 + length
+    if (length === 127 || (length === 126 && at + 3 >= bytes.length)) return undefined
+    at += length === 126 ? 4 + bytes.readUInt16BE(at + 2) : 2 + length
   }
   return undefined
 }
