@@ -317,7 +317,9 @@ export class ClientFeed {
     const { channel, messages } = output
     const [first] = messages
     if (first === undefined) return
-    if (first.offset > place.offset + 1) return this.rejoin(channel) // what is missing comes with the answer
+    // What is missing comes with the answer. Another life of the channel may have begun while this one was held.
+    const isOther = place.epoch !== '' && first.epoch !== place.epoch
+    if (isOther || first.offset > place.offset + 1) return this.rejoin(channel)
     if (first.offset <= place.offset) return this.#deliverNewer(output, place)
     place.epoch = first.epoch
     place.offset += messages.length

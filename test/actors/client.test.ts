@@ -439,6 +439,23 @@ describe('a channel that a client is in', () => {
     ])
   })
 
+  it('[CC17] and begins another life while a command is answered does not pass for the one before', async () => {
+    const { command, open } = slow()
+    const house = await BusHouse.boot({ commands: [command] })
+    const [ada, bob] = await house.members(['ada', 'bob'], 'news')
+    ada.say(commanding('slow'))
+    await bob.publish('news', 'old')
+    house.disk.remove('channel/news')
+    house.system.stop('channel/news')
+    await quiet()
+    for (const text of texts(3)) await bob.publish('news', text)
+    open(null)
+    await quiet()
+    await bob.publish('news', 'm4')
+    const told = ada.news().filter((one) => !one.startsWith('bob'))
+    expect(told).toEqual(['answer slow', 'news 1 "old"', 'gap news 3', 'news 4 "m4"'])
+  })
+
   it('[CC18] and is deleted says so once, after what was published before, and is not made anew by those who were in it', async () => {
     const { command, open } = slow()
     const house = await BusHouse.boot({ commands: [command] })
@@ -673,6 +690,25 @@ describe('private messages', () => {
     const nothing = arrive('nothing')
     await quiet()
     expect(nothing.heard).toEqual([])
+  })
+
+  it('[CC25] are not taken for read while the client answers no ping that came after them', async () => {
+    const house = await BusHouse.boot()
+    const bob = house.connect('bob')
+    const arrive = (id: string) => house.connect(id, { account: { user: 'ada', isAnonymous: false } })
+    const cut = arrive('cut')
+    cut.sink.pinged = () => {}
+    await quiet()
+    await bob.publish('private_ada', 'a')
+    await house.clock.advance(10_000)
+    expect([cut.heard, cut.sink.closing?.code]).toEqual([[inbox(1, 'a')], 'cut'])
+    const next = arrive('next')
+    await house.clock.advance(1_000)
+    await bob.publish('private_ada', 'b') // not yet looked at when it closes
+    await next.close()
+    const last = arrive('last')
+    await quiet()
+    expect([next.heard, last.heard]).toEqual([[inbox(1, 'a'), inbox(2, 'b')], [inbox(2, 'b')]])
   })
 
   it('[CC26] are waited for when the inbox cannot be opened at first', async () => {

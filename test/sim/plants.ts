@@ -6,7 +6,7 @@ import type { Events } from './events.ts'
 
 type Expected = { readonly expected?: Offset | 'none' }
 
-class Passing implements Journals {
+export class Passing implements Journals {
   protected readonly journals: Journals
 
   constructor(journals: Journals) {
