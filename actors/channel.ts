@@ -29,8 +29,9 @@ import {
 } from './channelMessages.ts'
 import { isTroupeError, TroupeError } from './errors.ts'
 import type { Appended, Journals, Offset } from './journal.ts'
-import { type ChannelInfo, type ChannelMessage, type ClosedOutput, type Position, push } from './output.ts'
+import { type ChannelInfo, type ChannelMessage, type ClosedOutput, type CrowdOutput, type Position, type Push, push } from './output.ts'
 import { Presence, type PresenceChange } from './presence.ts'
+import { PresenceNews } from './presenceNews.ts'
 import { type Pending, PublishQueue } from './publishQueue.ts'
 import { RecentBudget } from './recentMessages.ts'
 import { Repeats } from './repeats.ts'
@@ -43,6 +44,7 @@ export type ChannelActorMessage =
   | ChannelRequest
   | { readonly type: 'actor.stopped'; readonly address: Address }
   | { readonly type: 'channel.flush' }
+  | { readonly type: 'channel.news' }
   | { readonly type: 'channel.expire' }
   | { readonly type: 'channel.save' }
   | { readonly type: 'channel.trim' }
@@ -104,6 +106,9 @@ class OpenChannel {
   readonly #history: ChannelHistory
   readonly #repeats: Repeats
   readonly #presence: Presence
+  readonly #news = new PresenceNews()
+  #areNewsPlanned = false
+  #lastNewsAt: EpochMs = 0
   readonly #cursors: Map<string, Offset>
   /** Undefined where the channel may not be used: see `refusal`. */
   readonly #described: ChannelInfo | undefined
@@ -239,6 +244,7 @@ class OpenChannel {
       if (key !== undefined) this.#repeats.add(key, { offset: first + index, time, hash, bytes: data.length })
     this.#queue.settle()
     this.#isFailing = false
+    this.tellNews() // who came before a message is told before it
     const output = Object.freeze(push(Object.freeze({ type: 'output.messages', channel: this.#name, messages })))
     for (const address of this.#presence.connections) this.#scope.tell(address, output)
     const { observe } = this.#options
@@ -281,6 +287,7 @@ class OpenChannel {
     const changes = this.#presence.join(address, { user, client: clientOf(address), status, isPresent }, this.#scope.now())
     if (isNew) this.#entered(address)
     this.#announce(changes)
+    if (isNew && isPresent) this.#news.arrived(address)
     const { epoch, offset } = this.#history
     const isAnnounced = changes.some(({ change }) => change === 'joined')
     const joined = { info: this.#info, epoch, offset, members: this.#presence.members(), isNew, isAnnounced }
@@ -341,12 +348,32 @@ class OpenChannel {
   }
 
   #announce(changes: readonly PresenceChange[]): void {
-    for (const change of changes) {
-      const id = this.#scope.random.id()
-      const { offset } = this.#history
-      const at = this.#scope.now()
-      const output = Object.freeze(push(Object.freeze({ type: 'output.presence', id, channel: this.#name, ...change, at, offset })))
-      for (const address of this.#presence.listeners) this.#scope.tell(address, output)
+    const { offset } = this.#history
+    const at = this.#scope.now()
+    for (const change of changes)
+      this.#news.add({ type: 'output.presence', id: this.#scope.random.id(), channel: this.#name, ...change, at, offset })
+    if (!this.#news.isEmpty) this.#planNews()
+  }
+
+  /** In a quiet channel after the messages that already wait in the mailbox; in a busy one once in a window. */
+  #planNews(): void {
+    if (this.#areNewsPlanned) return
+    this.#areNewsPlanned = true
+    const wait = this.#lastNewsAt + this.#windowMs - this.#scope.now()
+    if (wait >= 1 || !this.#scope.tell(this.#scope.address, { type: 'channel.news' }))
+      this.#scope.after('news', Math.max(1, wait), { type: 'channel.news' })
+  }
+
+  tellNews(): void {
+    if (!this.#areNewsPlanned) return
+    this.#areNewsPlanned = false
+    this.#scope.cancel('news')
+    this.#lastNewsAt = this.#scope.now()
+    const pushes = new Map<CrowdOutput, Push>() // what many are told is one object
+    for (const [address, crowd] of this.#news.take(this.#name, this.#presence.listeners)) {
+      let message = pushes.get(crowd)
+      if (message === undefined) pushes.set(crowd, (message = Object.freeze(push(Object.freeze(crowd)))))
+      this.#scope.tell(address, message)
     }
   }
 
@@ -495,6 +522,7 @@ class OpenChannel {
   /** Told when the history is gone, and answered when the actor is: whoever joins as soon as he hears it finds the next one. */
   #close(reason: ClosedOutput['reason'], isRoom: boolean): void {
     const at = this.#scope.now()
+    this.tellNews()
     const output = Object.freeze(push(Object.freeze({ type: 'output.closed', channel: this.#name, isRoom, reason, at })))
     for (const address of this.#presence.connections) this.#scope.tell(address, output)
     this.#scope.stop()
@@ -586,6 +614,7 @@ export const channelKind = (options: ChannelOptions, recent = new RecentBudget(r
       'channel.remove': (channel, { reason, isRoom }) => channel.remove(reason, isRoom),
       'actor.stopped': (channel, { address }) => channel.lose(address),
       'channel.flush': (channel) => channel.flush(),
+      'channel.news': (channel) => channel.tellNews(),
       'channel.expire': (channel) => channel.expire(),
       'channel.save': (channel) => channel.save(),
       'channel.trim': (channel) => channel.trimInTime(),

@@ -12,7 +12,7 @@ import type { ClientAccess } from './clientAccess.ts'
 import type { JoinOptions } from './command.ts'
 import { isTroupeError, TroupeError } from './errors.ts'
 import type { Offset } from './journal.ts'
-import type { ChannelMessage, ClosedOutput, MessagesOutput, Output, PresenceOutput, Status } from './output.ts'
+import type { ChannelMessage, ClosedOutput, CrowdOutput, MessagesOutput, Output, Status } from './output.ts'
 import type { Manners } from './request.ts'
 import type { Sink, SocketLife } from './socketLife.ts'
 import type { Address } from './system/address.ts'
@@ -50,7 +50,7 @@ interface Join {
   isPaused: boolean
 }
 
-type ChannelOutput = MessagesOutput | PresenceOutput | ClosedOutput
+type ChannelOutput = MessagesOutput | CrowdOutput | ClosedOutput
 
 /** Outputs that wait for the answer to a command. More than the network may owe a client would end it anyway. */
 const heldLimit = 1_000
@@ -61,8 +61,8 @@ const rejoinMs = 1_000
 const seenMs = 500
 const joinTimeoutMs = 30_000
 
-const isOfChannel = (output: Output): output is ChannelOutput =>
-  output.type === 'output.messages' || output.type === 'output.presence' || output.type === 'output.closed'
+const isOfChannel = (output: Output | CrowdOutput): output is ChannelOutput =>
+  output.type === 'output.messages' || output.type === 'output.crowd' || output.type === 'output.closed'
 
 /** Whoever asks again will not find it either. */
 const isGone = (error: unknown): boolean => isTroupeError(error, 'channel.unknown') || isTroupeError(error, 'channel.closed')
@@ -280,7 +280,7 @@ export class ClientFeed {
   // ── messages ───────────────────────────────────────────────────────────────────────────────────────────────────
 
   /** `from`: a name may stand for another channel than it did, in another tenant. */
-  push(output: Output, from: Address | undefined): void {
+  push(output: Output | CrowdOutput, from: Address | undefined): void {
     if (this.#life.isClosed || this.#isDeaf) return
     if (!isOfChannel(output)) return this.#isHolding ? this.#hold(() => this.#life.send(output)) : this.#life.send(output)
     const place = this.#places.get(output.channel)
@@ -303,14 +303,15 @@ export class ClientFeed {
   }
 
   /** The channel takes the client for a member, for what it was told did not arrive. */
-  #stray({ type }: Output, from: Address | undefined): void {
+  #stray({ type }: ChannelOutput, from: Address | undefined): void {
     if (type === 'output.messages' && from !== undefined) this.#scope.tell(from, { type: 'channel.leave' })
   }
 
   #deliver(output: ChannelOutput, place: Place): void {
     if (output.type === 'output.messages') return this.#deliverMessages(output, place)
     if (output.type === 'output.closed') return this.#deliverClosed(output, place)
-    if (this.#manners.hasPresence && output.client !== this.#access.party.client) this.#life.send(output)
+    if (!this.#manners.hasPresence) return
+    for (const change of output.changes) if (change.client !== this.#access.party.client) this.#life.send(change)
   }
 
   #deliverMessages(output: MessagesOutput, place: Place): void {

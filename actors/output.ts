@@ -85,6 +85,13 @@ export interface PresenceOutput {
   readonly offset: Offset
 }
 
+/** To a client actor only, which tells its client one by one: what happened in a window. */
+export interface CrowdOutput {
+  readonly type: 'output.crowd'
+  readonly channel: string
+  readonly changes: readonly PresenceOutput[]
+}
+
 export interface ClosedOutput {
   readonly type: 'output.closed'
   readonly channel: string
@@ -150,6 +157,6 @@ export type Output =
 /** To a client actor: tell your client. */
 export interface Push {
   readonly type: 'client.push'
-  readonly output: Output
+  readonly output: Output | CrowdOutput
 }
-export const push = (output: Output): Push => ({ type: 'client.push', output })
+export const push = (output: Output | CrowdOutput): Push => ({ type: 'client.push', output })

@@ -49,7 +49,10 @@ const listenerKind = (heard: (client: string, output: Heard) => void) =>
     state: () => null,
     handlers: {
       'listener.ask': (_, { address, message }, scope) => scope.ask(address, message, { timeoutMs: 60_000 }),
-      'client.push': (_, { output }, scope) => heard(scope.id, output),
+      'client.push': (_, { output }, scope) => {
+        if (output.type === 'output.crowd') for (const change of output.changes) heard(scope.id, change)
+        else heard(scope.id, output)
+      },
       'client.status': (_, message, scope) => heard(scope.id, message),
     },
   })

@@ -503,6 +503,20 @@ describe('a channel that a client is in', () => {
     expect(await ada.run('status')).toMatchObject({ channels: [] })
   })
 
+  it('[CC18] also while it is tried in vain', async () => {
+    const house = await BusHouse.boot()
+    const [ada, bob] = await house.members(['ada', 'bob'], 'news')
+    await bob.publish('news', 1)
+    ada.news()
+    house.breakReads(true)
+    house.system.stop('channel/news')
+    await house.clock.advance(500)
+    const output = { type: 'output.closed', channel: 'news', isRoom: false, reason: 'deleted', at: 0 } as const
+    ada.tell({ type: 'client.push', output }, 'channel/news')
+    await house.clock.advance(3_000)
+    expect([ada.news(), await ada.run('status')]).toMatchObject([['news deleted'], { channels: [] }])
+  })
+
   it('[CC18] also for a command that leaves it in the same breath, or joins the next one of its name', async () => {
     const house = await BusHouse.boot({
       commands: [
@@ -709,6 +723,23 @@ describe('private messages', () => {
     const last = arrive('last')
     await quiet()
     expect([next.heard, last.heard]).toEqual([[inbox(1, 'a'), inbox(2, 'b')], [inbox(2, 'b')]])
+  })
+
+  it('[CC25] are not taken for read for the answer to an earlier ping', async () => {
+    const house = await BusHouse.boot()
+    const bob = house.connect('bob')
+    const arrive = (id: string) => house.connect(id, { account: { user: 'ada', isAnonymous: false } })
+    const cut = arrive('cut')
+    cut.sink.pinged = () => {}
+    await house.clock.advance(25_000)
+    await bob.publish('private_ada', 'a')
+    await house.clock.advance(600)
+    cut.tell({ type: 'connection.pong' })
+    await quiet()
+    cut.tell({ type: 'connection.gone' })
+    const next = arrive('next')
+    await quiet()
+    expect(next.heard).toEqual([inbox(1, 'a')])
   })
 
   it('[CC26] are waited for when the inbox cannot be opened at first', async () => {
@@ -1015,6 +1046,18 @@ describe('the end of a client', () => {
     await bob.run('delete_channel', { channel: 'news' })
     await house.clock.advance(2_000)
     expect([await bob.run('list_channels'), house.logged]).toMatchObject([{ channels: [] }, []])
+  })
+
+  it('[CC39] although it has private messages that nobody can read any more', async () => {
+    const { command } = slow()
+    const house = await BusHouse.boot({ commands: [command] })
+    const ada = house.connect('ada', { account: { isAnonymous: false } })
+    await house.connect('bob').publish('private_ada', 'a')
+    ada.sink.pinged = () => {}
+    ada.say(commanding('slow'))
+    await ada.close()
+    await house.clock.advance(20_000)
+    expect(ada.isThere).toBe(true)
   })
 
   it('[CC39] but not for ever', async () => {
