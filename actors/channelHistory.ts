@@ -30,8 +30,8 @@ export interface Stretch {
 }
 
 const pageEntries = 1_000
-/** Most that one answer reads: the client has to be sent it, and eight of the largest messages are that. */
-const answerBytes = 8 * 1024 * 1024
+/** Most of one answer, and of what is replayed: a client that asks and does not read makes the server hold it until its ping runs out. */
+const answerBytes = 2 * 1024 * 1024
 const recentBytes = 1024 * 1024
 const defaultLimit = 50
 const largestLimit = 1_000
@@ -112,7 +112,7 @@ export class ChannelHistory {
   // ── reading ────────────────────────────────────────────────────────────────────────────────────────────────────
 
   /**
-   * The messages from `low` to `high` as far as they are kept, at most `limit` and 8 MiB of them, the first ones or the
+   * The messages from `low` to `high` as far as they are kept, at most `limit` and 2 MiB of them, the first ones or the
    * last ones. A promise only where the disk is read.
    */
   stretch(low: Offset, high: Offset, limit: number, end: 'first' | 'last'): Stretch | Promise<Stretch> {

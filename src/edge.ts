@@ -150,7 +150,8 @@ export class Edge {
     ws.on('message', (data: Buffer, isBinary: boolean) => {
       metrics.received(data.length)
       sink.arrived()
-      const decoded = isBinary ? yjsDoor.decode(data) : { ok: false as const, detail: 'kind: a text message' }
+      const decoded = this.#sound(ws, () => (isBinary ? yjsDoor.decode(data) : { ok: false as const, detail: 'kind: a text message' }))
+      if (decoded === undefined) return
       if (decoded.ok) tell({ type: 'connection.receive', message: decoded.message })
       else tell({ type: 'connection.garbage', detail: decoded.detail })
     })
@@ -166,10 +167,24 @@ export class Edge {
     this.#beginClient(address, { sink, manners, ...visitor })
     ws.on('message', (data: Buffer, isBinary: boolean) => {
       metrics.received(data.length)
-      const requests = isBinary ? [{ type: 'request.bad' as const, ref: undefined, refusal: binary }] : door.decode(data.toString())
+      const requests = this.#sound(ws, () =>
+        isBinary ? [{ type: 'request.bad' as const, ref: undefined, refusal: binary }] : door.decode(data.toString()),
+      )
+      if (requests === undefined) return
       sink.arrived(requests.length, data.length)
       tell({ type: 'client.receive', requests })
     })
+  }
+
+  /** A door never throws. Should one do so all the same, the frame of one client is not to end the process for all. */
+  #sound<Decoded>(ws: WebSocket, decode: () => Decoded): Decoded | undefined {
+    try {
+      return decode()
+    } catch (error) {
+      this.#options.world.log.error({ error: error instanceof Error ? error.stack : String(error) }, 'a door failed on a frame')
+      ws.close(1011, 'connection.bad_message')
+      return undefined
+    }
   }
 
   // ── over HTTP ──────────────────────────────────────────────────────────────────────────────────────────────────

@@ -331,9 +331,9 @@ describe('recovery', () => {
     }
   })
 
-  it('[CH25] that would be more than 8 MiB is refused; a rewind is cut', async () => {
+  it('[CH25] that would be more than 2 MiB is refused; a rewind is cut', async () => {
     const house = await ChannelHouse.boot({ replayMessages: 50 })
-    const big = 'x'.repeat(500_000)
+    const big = 'x'.repeat(125_000)
     for (const n of numbered(1, 20)) await house.publish('ada', 'news', `${n}${big}`)
     const { epoch } = await house.describe('news')
     expect((await house.join('bob', 'news', { recover: { epoch, offset: 0 } })).isRecovered).toBe(false)
@@ -439,9 +439,9 @@ describe('history', () => {
     expect(await house.journals.list('channel/')).toEqual([])
   })
 
-  it('[CH32] a page is cut at 8 MiB, and says that there is more', async () => {
+  it('[CH32] a page is cut at 2 MiB, and says that there is more', async () => {
     const house = await ChannelHouse.boot()
-    for (const n of numbered(1, 20)) await house.publish('ada', 'news', `${n}${'x'.repeat(500_000)}`)
+    for (const n of numbered(1, 20)) await house.publish('ada', 'news', `${n}${'x'.repeat(125_000)}`)
     const back = await house.history('news', { limit: 20 })
     const forth = await house.history('news', { limit: 20, direction: 'forwards' })
     expect(offsetsOf(back.messages)).toEqual(numbered(21 - back.messages.length, 20))
