@@ -40,6 +40,8 @@ interface User {
   /** The connection that was lost last. */
   lost: string
   graceUntil: EpochMs
+  /** Somebody saw it listed as offline, and has to hear when it is back. */
+  isSeenOffline: boolean
 }
 
 const rank: Readonly<Record<Status, number>> = { online: 3, busy: 2, away: 1, offline: 0 }
@@ -135,13 +137,18 @@ export class Presence {
   }
 
   members(): Member[] {
-    return Array.from(this.#users.values(), (user) => ({
-      user: user.name,
-      status: statusOf(user),
-      connections: user.connections.size,
-      joinedAt: user.joinedAt,
-      lastSeen: user.lastSeen,
-    }))
+    return Array.from(this.#users.values(), (user) => this.#memberOf(user))
+  }
+
+  /**
+   * A user in its grace is listed as offline. Not one of the process before, whom nobody has lost yet: after a deploy everybody
+   * would otherwise see the others as offline, and hear of each that it is back.
+   */
+  #memberOf(user: User): Member {
+    const { name, connections, joinedAt, lastSeen, announced } = user
+    const isAwaited = connections.size === 0 && user.lost === ''
+    if (connections.size === 0 && !isAwaited) user.isSeenOffline = true
+    return { user: name, status: isAwaited ? announced : statusOf(user), connections: connections.size, joinedAt, lastSeen }
   }
 
   /** For the next process; users in their grace too, for a deploy ends connections before it ends the process. */
@@ -158,7 +165,7 @@ export class Presence {
   restore(present: readonly PresentUser[], now: EpochMs): void {
     for (const { user: name, status, joinedAt, lastSeen } of present) {
       const graceUntil = now + this.#graceMs
-      const user: User = { name, connections: new Map(), joinedAt, lastSeen, announced: status, lost: '', graceUntil }
+      const user: User = { name, connections: new Map(), joinedAt, lastSeen, announced: status, lost: '', graceUntil, isSeenOffline: false }
       this.#users.set(name, user)
       this.#lost.set(name, user)
     }
@@ -170,10 +177,21 @@ export class Presence {
       known.connections.set(address, status)
       known.lastSeen = now
       this.#lost.delete(name)
-      return this.#restate(known, client)
+      const { isSeenOffline } = known
+      known.isSeenOffline = false
+      return this.#restate(known, client, isSeenOffline)
     }
     const connections = new Map([[address, status]])
-    this.#users.set(name, { name, connections, joinedAt: now, lastSeen: now, announced: status, lost: '', graceUntil: 0 })
+    this.#users.set(name, {
+      name,
+      connections,
+      joinedAt: now,
+      lastSeen: now,
+      announced: status,
+      lost: '',
+      graceUntil: 0,
+      isSeenOffline: false,
+    })
     return [{ change: 'joined', user: name, client, status, before: 'offline' }]
   }
 
@@ -198,10 +216,10 @@ export class Presence {
     return []
   }
 
-  #restate(user: User, client: string): PresenceChange[] {
+  #restate(user: User, client: string, isAnyway = false): PresenceChange[] {
     const status = statusOf(user)
     const before = user.announced
-    if (status === before) return []
+    if (status === before && !isAnyway) return []
     user.announced = status
     return [{ change: 'status', user: user.name, client, status, before }]
   }

@@ -66,6 +66,17 @@ describe('presence', () => {
     expect(told(presence.expire(99_999))).toEqual([])
   })
 
+  it('[PR21] back within the grace, after somebody saw it listed as offline, it is told', () => {
+    const presence = new Presence(graceMs)
+    presence.join('c/1', present('ada'), 0)
+    presence.lose('c/1', 100)
+    presence.members()
+    const back = presence.join('c/2', present('ada'), 200)
+    expect(back).toMatchObject([{ change: 'status', user: 'ada', before: 'online', status: 'online' }])
+    presence.lose('c/2', 300)
+    expect(told(presence.join('c/3', present('ada'), 400))).toEqual([])
+  })
+
   it('[PR5] without a grace who is lost has left', () => {
     const presence = new Presence(0)
     presence.join('c/1', present('ada'), 0)
@@ -97,9 +108,9 @@ describe('presence', () => {
     const presence = new Presence(graceMs)
     presence.restore(before.save(), 1_000)
     expect(presence.members()).toMatchObject([
-      { user: 'ada', status: 'offline', connections: 0, joinedAt: 0 },
-      { user: 'bob', status: 'offline' },
-      { user: 'eve', status: 'offline' },
+      { user: 'ada', status: 'online', connections: 0, joinedAt: 0 },
+      { user: 'bob', status: 'online' },
+      { user: 'eve', status: 'online' },
     ])
     expect(told(presence.join('c/9', present('ada'), 5_999))).toEqual([])
     expect(told(presence.expire(6_000))).toEqual(['bob left (lost)', 'eve left (lost)'])
@@ -207,8 +218,8 @@ describe('presence in a channel', () => {
     expect(eve.isAnnounced).toBe(false)
     expect(eve.members).toMatchObject([
       { user: 'eve', status: 'online' },
-      { user: 'ada', status: 'offline' },
-      { user: 'bob', status: 'offline' },
+      { user: 'ada', status: 'online', connections: 0 },
+      { user: 'bob', status: 'online', connections: 0 },
     ])
     await house.clock.advance(3_000)
     await house.join('ada', 'news')
