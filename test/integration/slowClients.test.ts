@@ -92,7 +92,6 @@ describe('one of 100 clients whose process is stopped', () => {
     expect(slow()).toBeDefined()
     expect(readers.filter(({ closings }) => closings.length > 0)).toEqual([])
     expect(peak).toBeLessThan(96 * MiB)
-    await until(async () => residentBytes(server.pid) - before < 64 * MiB, 'the memory')
     await until(async () => (await metric(server, 'troupe_connections{door="yjs"}')) === 99, 'the end of the frozen connection')
     if (process.env.FIGURES !== undefined) {
       console.info({
