@@ -15,7 +15,7 @@ await build({
   entryPoints: {
     main: 'src/main.ts',
     index: 'src/index.ts',
-    'compactor.worker': 'src/documents/compactor.worker.ts',
+    'work.worker': 'src/documents/work.worker.ts',
     preflight: 'src/storage/preflight.ts',
   },
   outdir: 'dist',

@@ -10,7 +10,7 @@
  * Runs as a custom-logic actor, made by the server for each socket and never restarted: its client makes a new one.
  */
 import type { Account, Roster } from './account.ts'
-import type { DocumentMessage, Refused } from './document.ts'
+import type { DocumentRequest, Participation, Refused } from './documentMessages.ts'
 import { type ErrorCode, isTroupeError } from './errors.ts'
 import { type Publication, publication } from './publication.ts'
 import { type Sink, SocketLife, type SocketLimits, type SocketMessage, socketHandlers, socketLimits } from './socketLife.ts'
@@ -20,7 +20,7 @@ import type { Scope } from './system/scope.ts'
 
 export type ConnectionMessage =
   /** What the client said, as its door understood it. */
-  | { readonly type: 'connection.receive'; readonly message: ClientMessage }
+  | { readonly type: 'connection.receive'; readonly message: DocumentRequest }
   /** The client said something that its door does not understand. */
   | { readonly type: 'connection.garbage'; readonly detail: string }
   | SocketMessage
@@ -29,12 +29,6 @@ export type ConnectionMessage =
   | { readonly type: 'actor.stopped'; readonly address: Address }
   | { readonly type: 'connection.keepAlive' }
   | { readonly type: 'connection.awareness' }
-
-/** What a client of a document may say. */
-export type ClientMessage = Extract<
-  DocumentMessage,
-  { type: 'document.sync' | 'document.update' | 'document.awareness' | 'document.presence' }
->
 
 export interface ConnectionLimits extends SocketLimits {
   /** Something is said at least this often. Default 20 000. */
@@ -55,12 +49,9 @@ export const connectionLimits: ConnectionLimits = {
 }
 
 /** What the server gives a new connection. */
-export interface ConnectionInput {
+export interface ConnectionInput extends Participation {
   readonly sink: Sink<Publication>
   readonly document: Address
-  readonly account: Account
-  /** False: its changes are refused. */
-  readonly canWrite: boolean
 }
 
 /** Awareness of nobody: changes nothing at any client. */
@@ -75,7 +66,7 @@ class Connection {
   readonly #sink: Sink<Publication>
   readonly #document: Address
   readonly account: Account
-  readonly #canWrite: boolean
+  readonly #participation: Participation
   readonly #limits: ConnectionLimits
   #received = 0
   #hasSpoken = false
@@ -84,18 +75,18 @@ class Connection {
   #saidAt: number
   /** One answer at a time: a client that asks without reading would otherwise make us hold its document many times over. */
   #isAsking = false
-  #nextQuestion: ClientMessage | undefined
+  #nextQuestion: DocumentRequest | undefined
   #tokens: number
   #tokensAt: number
-  #heldPresence: ClientMessage | undefined
+  #heldPresence: DocumentRequest | undefined
 
-  constructor(scope: Scope, { sink, document, account, canWrite }: ConnectionInput, limits: ConnectionLimits) {
+  constructor(scope: Scope, { sink, document, ...participation }: ConnectionInput, limits: ConnectionLimits) {
     this.life = new SocketLife(scope, sink, limits)
     this.#scope = scope
     this.#sink = sink
     this.#document = document
-    this.account = account
-    this.#canWrite = canWrite
+    this.account = participation.account
+    this.#participation = participation
     this.#limits = limits
     this.#saidAt = scope.now()
     this.#tokens = limits.awarenessBurst
@@ -107,7 +98,7 @@ class Connection {
     // Until the document is loaded nothing is read, so a slow disk does not fill mailboxes.
     this.#sink.pause()
     this.#scope.watch(this.#document)
-    this.#scope.ask(this.#document, { type: 'document.join', canWrite: this.#canWrite }, { timeoutMs: joinTimeoutMs }).then(
+    this.#scope.ask(this.#document, { type: 'document.join', ...this.#participation }, { timeoutMs: joinTimeoutMs }).then(
       () => {
         this.#hasJoined = true
         if (!this.life.isClosed) this.#sink.resume()
@@ -120,7 +111,7 @@ class Connection {
     this.#scope.after('keepAlive', keepAliveMs, { type: 'connection.keepAlive' })
   }
 
-  receive(message: ClientMessage): void {
+  receive(message: DocumentRequest): void {
     if (this.life.isClosed) return
     if (!this.#hasSpoken) {
       this.#hasSpoken = true
@@ -146,11 +137,11 @@ class Connection {
     this.#scope.ask(this.#document, { type: 'document.pulse' }, { timeoutMs: joinTimeoutMs }).then(handled, handled)
   }
 
-  #forward(message: ClientMessage): void {
+  #forward(message: DocumentRequest): void {
     if (!this.#scope.tell(this.#document, message)) this.life.close('document.busy', '')
   }
 
-  #ask(question: ClientMessage): void {
+  #ask(question: DocumentRequest): void {
     if (this.#isAsking) {
       this.#nextQuestion = question
       return
@@ -172,7 +163,7 @@ class Connection {
   }
 
   /** A token bucket; what is too fast is held, and only the latest of it counts. */
-  #hearPresence(message: ClientMessage): void {
+  #hearPresence(message: DocumentRequest): void {
     const { awarenessPerSecond, awarenessBurst } = this.#limits
     const now = this.#scope.now()
     this.#tokens = Math.min(awarenessBurst, this.#tokens + ((now - this.#tokensAt) * awarenessPerSecond) / 1_000)

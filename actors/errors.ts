@@ -174,6 +174,41 @@ const table = {
     retry: true,
     advice: 'Keep your changes and connect again when the disk is in order.',
   },
+  'document.unknown': {
+    text: 'there is no such document',
+    retry: false,
+    advice: 'Check the name, or create the document.',
+  },
+  'document.exists': {
+    text: 'there is a document of this name already',
+    retry: false,
+    advice: 'Take another name, or use the document that is there.',
+  },
+  'document.deleted': {
+    text: 'the document was deleted',
+    retry: false,
+    advice: 'Drop the local copy. Whoever may can restore the document, or create a new one of this name.',
+  },
+  'document.renamed': {
+    text: 'the document has another name now',
+    retry: false,
+    advice: 'Open the document under the name that the detail gives.',
+  },
+  'document.epoch': {
+    text: 'the client has a history of this document that is no more',
+    retry: false,
+    advice: 'Drop the local copy (and what IndexedDB has of it) and open the document anew; merging both would double its content.',
+  },
+  'document.invalid': {
+    text: 'the change is not allowed in this document',
+    retry: false,
+    advice: 'Drop the local copy and open the document anew; the change was not stored.',
+  },
+  'document.full': {
+    text: 'the document has reached its limit of size',
+    retry: false,
+    advice: 'Delete content, split the document, or raise its quota.',
+  },
   'auth.required': {
     text: 'this needs an account',
     retry: false,

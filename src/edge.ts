@@ -145,8 +145,8 @@ export class Edge {
     const drained = () => tell({ type: 'connection.drained' })
     const sink = new WebSocketSink(ws, socket, this.#framer, metrics.traffic, drained, config.limits.inboundMessages)
     const document = `document/${scopedId(account.tenant, name)}`
-    const canWrite = decide(account, 'document', name, 'write').isAllowed
-    system.begin(address, { sink, document, account, canWrite } satisfies ConnectionInput)
+    const access = decide(account, 'document', name, 'write').isAllowed ? 'write' : 'read'
+    system.begin(address, { sink, document, account, access, wantsReceipts: false } satisfies ConnectionInput)
     ws.on('message', (data: Buffer, isBinary: boolean) => {
       metrics.received(data.length)
       sink.arrived()

@@ -26,7 +26,7 @@ import { Authenticator } from './auth/authenticator.ts'
 import { GuardedRoster } from './auth/roster.ts'
 import { builtinCommands } from './bus/commands.ts'
 import type { Config, Profile } from './config.ts'
-import { WorkerCompactor } from './documents/compactor.ts'
+import { DocumentWorker } from './documents/worker.ts'
 import { arqonbusDoor } from './doors/arqonbus.ts'
 import { busDoor } from './doors/bus.ts'
 import { spelledData } from './doors/busEncode.ts'
@@ -91,7 +91,7 @@ export class TroupeServer {
   readonly #tap = new TelemetryBuffer()
   readonly #roster: GuardedRoster
   readonly #metrics: Metrics
-  readonly #compactor = new WorkerCompactor()
+  readonly #work = new DocumentWorker()
   readonly #clients: ClientOptions
   readonly #doors: EdgeOptions['doors']
   readonly #edge: Edge
@@ -148,7 +148,7 @@ export class TroupeServer {
     const { limits, documents } = this.config
     const document = documentKind({
       journals: this.journals,
-      compactor: this.#compactor,
+      work: this.#work,
       observe: this.#metrics.documents,
       windowMs: documents.windowMs,
       maxWindowMs: documents.maxWindowMs,
@@ -316,7 +316,7 @@ export class TroupeServer {
     this.#edge.terminate()
     await this.#http?.close()
     await Promise.all(closed)
-    await this.#compactor.close()
+    await this.#work.close()
     this.#ground.authenticator.close()
     await this.journals.close()
   }

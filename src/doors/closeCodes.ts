@@ -31,6 +31,11 @@ const codes: Partial<Record<ErrorCode, Close>> = {
   'document.unavailable': { code: 1011, retry: true },
   'document.busy': { code: 1013, retry: true },
   'document.unsaved': { code: 1013, retry: true },
+  'document.deleted': { code: 4410, retry: false },
+  'document.renamed': { code: 4410, retry: false },
+  'document.epoch': { code: 4409, retry: false },
+  'document.invalid': { code: 4422, retry: false },
+  'document.full': { code: 4413, retry: false },
   'system.closed': { code: 1012, retry: true },
 }
 

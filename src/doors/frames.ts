@@ -35,13 +35,16 @@ export const frameHeader = (length: number, opcode = finalBinary): Uint8Array =>
 /** Parts from this size on are written where they lie; below it one buffer is cheaper than two. */
 const copyBelow = 16 * 1024
 
-/** The frame of one part: one buffer, or head and bytes. */
+/** The frame of one part: one buffer, or head and bytes; none for what the protocol has no word for. */
 const frameOf = (door: Door, part: Part): readonly Uint8Array[] => {
   const head = door.head(part)
+  if (head === undefined) return []
   const header = frameHeader(head.length + part.bytes.length)
   if (part.bytes.length >= copyBelow) return [Buffer.concat([header, head]), part.bytes]
   return [Buffer.concat([header, head, part.bytes])]
 }
+
+const isSomething = ({ length }: readonly Uint8Array[]): boolean => length > 0
 
 /** Encodes for one door, and keeps what it encoded for as long as the publication lives. */
 export class Framer implements Framing<Publication> {
@@ -59,13 +62,13 @@ export class Framer implements Framing<Publication> {
     if (known !== undefined) return known
     const buffers = publication.parts.flatMap((part) => frameOf(this.#door, part))
     const bytes = buffers.reduce((sum, buffer) => sum + buffer.length, 0)
-    const frames = bytes < copyBelow ? [Buffer.concat(buffers)] : buffers
+    const frames = bytes < copyBelow && buffers.length > 1 ? [Buffer.concat(buffers)] : buffers
     this.#whole.set(publication, frames)
     return frames
   }
 
   answer(publication: Publication): (readonly Uint8Array[])[] | undefined {
-    return publication.isAnswer ? publication.parts.map((part) => frameOf(this.#door, part)) : undefined
+    return publication.isAnswer ? publication.parts.map((part) => frameOf(this.#door, part)).filter(isSomething) : undefined
   }
 }
 

@@ -12,12 +12,17 @@
  *          ←── 0 2 update ────────           changes, those of the client too, when they are on disk
  *   ── 3 ────────────────────────→           who is here?
  *          ←── 1 awareness ───────
+ *   ── 102 payload ──────────────→           have you saved all that?
+ *          ←── 102 payload ───────           yes
  *
- * Numbers are varUints, the rest are length and bytes (see crdt/sync.ts). Source: y-protocols PROTOCOL.md, y-websocket 3.1.
+ * Numbers are varUints, the rest are length and bytes (see crdt/sync.ts). Source: y-protocols PROTOCOL.md, y-websocket 3.1, y-sweet's `sync-status`.
  */
 import type { Part } from '../../actors/publication.ts'
 import { decodeMessage } from '../../crdt/sync.ts'
 import type { Decoded, Door } from './door.ts'
+
+/** y-sweet's clients count their changes and send the number; it comes back when all of them are on disk. */
+const syncStatus = 102
 
 const decode = (frame: Uint8Array): Decoded => {
   const message = decodeMessage(frame)
@@ -33,15 +38,25 @@ const decode = (frame: Uint8Array): Decoded => {
       return { ok: true, message: { type: 'document.awareness', update: message.update } }
     case 'awareness.query':
       return { ok: true, message: { type: 'document.presence' } }
+    case 'sync.status':
+      return { ok: true, message: { type: 'document.barrier', payload: message.payload } }
     case 'auth.denied':
       return { ok: false, detail: 'kind: a message that only servers send' }
   }
 }
 
-const numbers: Readonly<Record<Part['kind'], readonly number[]>> = { vector: [0, 0], state: [0, 1], update: [0, 2], awareness: [1] }
+const numbers: Readonly<Partial<Record<Part['kind'], readonly number[]>>> = {
+  vector: [0, 0],
+  state: [0, 1],
+  update: [0, 2],
+  awareness: [1],
+  barrier: [syncStatus],
+}
 
-const head = ({ kind, bytes }: Part): Uint8Array => {
-  const head = [...numbers[kind]]
+const head = ({ kind, bytes }: Part): Uint8Array | undefined => {
+  const number = numbers[kind]
+  if (number === undefined) return undefined
+  const head = [...number]
   let rest = bytes.length
   for (; rest >= 128; rest = Math.floor(rest / 128)) head.push((rest % 128) | 128)
   head.push(rest)

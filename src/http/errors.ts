@@ -11,7 +11,7 @@ import { type ErrorCode, isTroupeError, TroupeError } from '../../actors/errors.
 import type { Refusal } from '../../actors/output.ts'
 import type { Log } from '../../actors/world.ts'
 
-export type HttpStatus = 400 | 401 | 403 | 404 | 409 | 413 | 415 | 429 | 500 | 503
+export type HttpStatus = 400 | 401 | 403 | 404 | 409 | 410 | 413 | 415 | 422 | 429 | 500 | 503
 
 const statuses: Readonly<Record<ErrorCode, HttpStatus>> = {
   'actor.unknown_kind': 404,
@@ -46,6 +46,13 @@ const statuses: Readonly<Record<ErrorCode, HttpStatus>> = {
   'document.unavailable': 503,
   'document.busy': 503,
   'document.unsaved': 503,
+  'document.unknown': 404,
+  'document.exists': 409,
+  'document.deleted': 410,
+  'document.renamed': 410,
+  'document.epoch': 409,
+  'document.invalid': 422,
+  'document.full': 413,
   'auth.required': 401,
   'auth.failed': 401,
   'auth.expired': 401,

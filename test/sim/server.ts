@@ -3,7 +3,8 @@
  * `src/server.ts` plugs them into, on simulated time, network and disk.
  */
 import { type ConnectionInput, type ConnectionLimits, type ConnectionMessage, connectionKind } from '../../actors/connection.ts'
-import { type Compactor, type DocumentMessage, type DocumentOptions, documentKind } from '../../actors/document.ts'
+import { type DocumentOptions, documentKind } from '../../actors/document.ts'
+import type { DocumentMessage } from '../../actors/documentMessages.ts'
 import type { ErrorCode } from '../../actors/errors.ts'
 import type { Appended, Entry, Head, Journals, Offset, ReadOptions, Snapshot, StorageStatus } from '../../actors/journal.ts'
 import type { Publication } from '../../actors/publication.ts'
@@ -11,7 +12,7 @@ import type { Scope } from '../../actors/system/scope.ts'
 import { ActorSystem } from '../../actors/system/system.ts'
 import type { Log, World } from '../../actors/world.ts'
 import { decodeAwareness } from '../../crdt/awareness.ts'
-import { compact, integrablePart } from '../../crdt/compact.ts'
+import { type DocumentWork, documentWork } from '../../crdt/work.ts'
 import { yjsDoor } from '../../src/doors/yjs.ts'
 import { SeededRandom } from '../support/world.ts'
 import type { Events, Trace } from './events.ts'
@@ -24,7 +25,7 @@ export type Document = Parameters<NonNullable<ReturnType<typeof documentKind>['s
 export interface ServerSettings {
   readonly sliceMs: number
   readonly limits: ConnectionLimits
-  readonly document: Omit<DocumentOptions, 'journals' | 'compactor' | 'observe'>
+  readonly document: Omit<DocumentOptions, 'journals' | 'work' | 'observe'>
   readonly readMs: () => number
   readonly compactMs: () => number
 }
@@ -263,7 +264,7 @@ export class Server implements Listener {
       terminated: (isCut) => this.host.saw(isCut ? 'the server gives up a dead socket' : 'the server breaks a socket off'),
     }
     const account = { user: address, tenant: '', isAnonymous: true, permissions: [] }
-    const input: ConnectionInput = { sink: socket, document: socket.document, account, canWrite: true }
+    const input: ConnectionInput = { sink: socket, document: socket.document, account, access: 'write', wantsReceipts: false }
     this.system.begin(address, input)
     return side
   }
@@ -372,22 +373,20 @@ export class Server implements Listener {
 
   #documents(): ReturnType<typeof documentKind> {
     const { events, saw } = this.host
-    const compactor: Compactor = {
-      compact: async (snapshot, updates) => {
+    const work: DocumentWork = {
+      run: async (name, ...given) => {
         await this.wait(this.#settings.compactMs())
-        return compact(snapshot, updates)
-      },
-      integrablePart: async (snapshot, tail, update) => {
-        await this.wait(this.#settings.compactMs())
-        const part = integrablePart(snapshot, tail, update)
-        saw(part === undefined ? 'nothing of an answer with holes fits' : 'a part of an answer with holes fits')
-        return part
+        const run = documentWork[name] as (...given: unknown[]) => ReturnType<(typeof documentWork)[typeof name]> // `given` fits `name`
+        const result = run(...given)
+        if (name === 'integrablePart')
+          saw(result === undefined ? 'nothing of an answer with holes fits' : 'a part of an answer with holes fits')
+        return result
       },
     }
     const definition = documentKind({
       ...this.#settings.document,
       journals: this.journals,
-      compactor,
+      work,
       observe: {
         stored: () => {
           if (this.#unsaved > 0 || this.#refusedWrites > 0) saw('a refused commit succeeds later')

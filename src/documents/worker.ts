@@ -1,19 +1,18 @@
 /**
- * Compaction off the hot path: small documents where they are (a worker's round trip would cost more), large ones in a
- * worker thread, one at a time, so that a hundred busy documents do not become a hundred trees in memory.
+ * The costly work on documents, off the hot path: small jobs where they are (a worker's round trip would cost more), large ones in
+ * a worker thread, one at a time, so that a hundred busy documents do not become a hundred trees in memory.
  */
 import { existsSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { Worker } from 'node:worker_threads'
-import type { Compactor } from '../../actors/document.ts'
-import { type Compaction, compact, integrablePart } from '../../crdt/compact.ts'
+import { type DocumentWork, documentWork, type JobName } from '../../crdt/work.ts'
 
-export type Job =
-  | { readonly kind: 'compact'; readonly snapshot: Uint8Array; readonly updates: readonly Uint8Array[] }
-  | { readonly kind: 'integrablePart'; readonly snapshot: Uint8Array; readonly updates: readonly Uint8Array[]; readonly update: Uint8Array }
+export interface Job {
+  readonly name: JobName
+  readonly given: readonly unknown[]
+}
 
-export const perform = (job: Job): Compaction | Uint8Array | undefined =>
-  job.kind === 'compact' ? compact(job.snapshot, job.updates) : integrablePart(job.snapshot, job.updates, job.update)
+export type Outcome = { readonly ok: true; readonly result: unknown } | { readonly ok: false; readonly reason: string }
 
 /** Applying this much takes about 2 ms. */
 const inlineBytes = 32 * 1024
@@ -29,16 +28,23 @@ const largeBytes = 4 * 1024 * 1024
 
 interface Waiting {
   readonly job: Job
-  readonly resolve: (result: never) => void
+  readonly resolve: (result: unknown) => void
   readonly reject: (error: unknown) => void
 }
 
 /** A clone of a view clones all that lies behind it; a view into a shared buffer becomes one of its own. */
-const own = (bytes: Uint8Array): Uint8Array => (bytes.byteLength === bytes.buffer.byteLength ? bytes : bytes.slice())
+const own = (value: unknown): unknown => {
+  if (Array.isArray(value)) return value.map(own)
+  if (!(value instanceof Uint8Array)) return value
+  return value.byteLength === value.buffer.byteLength ? value : value.slice()
+}
 
-const sizeOf = ({ snapshot, updates }: Job): number => updates.reduce((sum, update) => sum + update.length, snapshot.length)
+const sizeOf = (value: unknown): number => {
+  if (value instanceof Uint8Array) return value.length
+  return Array.isArray(value) ? value.reduce((sum: number, part) => sum + sizeOf(part), 0) : 0
+}
 
-export class WorkerCompactor implements Compactor {
+export class DocumentWorker implements DocumentWork {
   readonly #program: string | undefined
   readonly #waiting: Waiting[] = []
   #worker: Worker | undefined
@@ -48,32 +54,30 @@ export class WorkerCompactor implements Compactor {
   #hasSeenLarge = false
   #isClosed = false
 
-  constructor(program = fileURLToPath(new URL('./compactor.worker.js', import.meta.url))) {
+  constructor(program = fileURLToPath(new URL('./work.worker.js', import.meta.url))) {
     this.#program = existsSync(program) ? program : undefined
   }
 
-  compact(snapshot: Uint8Array, updates: readonly Uint8Array[]): Promise<Compaction> {
-    return this.#do({ kind: 'compact', snapshot: own(snapshot), updates: updates.map(own) })
-  }
-
-  integrablePart(snapshot: Uint8Array, updates: readonly Uint8Array[], update: Uint8Array): Promise<Uint8Array | undefined> {
-    return this.#do({ kind: 'integrablePart', snapshot: own(snapshot), updates: updates.map(own), update: own(update) })
+  run<Name extends JobName>(
+    name: Name,
+    ...given: Parameters<(typeof documentWork)[Name]>
+  ): Promise<ReturnType<(typeof documentWork)[Name]>> {
+    return new Promise((resolve, reject) => {
+      if (this.#isClosed) return reject(new Error('the worker of documents is closed'))
+      if (this.#program === undefined || sizeOf(given) < inlineBytes) {
+        const run = documentWork[name] as (...given: unknown[]) => ReturnType<(typeof documentWork)[Name]> // `given` fits `name`
+        return resolve(run(...given))
+      }
+      this.#waiting.push({ job: { name, given: given.map(own) }, resolve: resolve as (result: unknown) => void, reject })
+      this.#next(this.#program)
+    })
   }
 
   async close(): Promise<void> {
     this.#isClosed = true
-    for (const { reject } of this.#waiting.splice(0)) reject(new Error('the compactor is closed'))
-    this.#end(new Error('the compactor is closed'))
+    for (const { reject } of this.#waiting.splice(0)) reject(new Error('the worker of documents is closed'))
+    this.#end(new Error('the worker of documents is closed'))
     await this.#worker?.terminate()
-  }
-
-  #do<Result>(job: Job): Promise<Result> {
-    return new Promise<Result>((resolve, reject) => {
-      if (this.#isClosed) return reject(new Error('the compactor is closed'))
-      if (this.#program === undefined || sizeOf(job) < inlineBytes) return resolve(perform(job) as Result)
-      this.#waiting.push({ job, resolve: resolve as (result: never) => void, reject })
-      this.#next(this.#program)
-    })
   }
 
   #next(program: string): void {
@@ -84,19 +88,20 @@ export class WorkerCompactor implements Compactor {
     this.#worker.ref()
     clearTimeout(this.#timer)
     this.#timer = setTimeout(() => this.#worker?.terminate(), jobTimeoutMs)
-    if (sizeOf(this.#running.job) >= largeBytes) this.#hasSeenLarge = true
+    if (sizeOf(this.#running.job.given) >= largeBytes) this.#hasSeenLarge = true
     this.#worker.postMessage(this.#running.job)
   }
 
   #start(program: string): Worker {
     const worker = new Worker(program)
     this.#hasSeenLarge = false
-    worker.on('message', (result: unknown) => {
+    worker.on('message', (outcome: Outcome) => {
       const done = this.#running
       this.#running = undefined
       clearTimeout(this.#timer)
       worker.unref()
-      done?.resolve(result as never) // what the job's promise was made for
+      if (outcome.ok) done?.resolve(outcome.result)
+      else done?.reject(new Error(outcome.reason))
       this.#next(program)
       if (this.#running !== undefined) return
       const wait = this.#hasSeenLarge ? workerIdleAfterLargeMs : workerIdleMs
@@ -106,7 +111,7 @@ export class WorkerCompactor implements Compactor {
     worker.on('exit', (code) => {
       if (this.#worker !== worker) return // it was let go
       this.#worker = undefined
-      this.#end(new Error(`the compaction worker exited with ${code}`))
+      this.#end(new Error(`the worker of documents exited with ${code}`))
       if (!this.#isClosed) this.#next(program)
     })
     return worker

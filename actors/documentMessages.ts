@@ -1,0 +1,86 @@
+/**
+ * What a document is told and asked, by connections, by HTTP, by programs of the server.
+ *
+ *   connection ── join, sync, update, awareness, … ──→ document ──→ publications, `connection.refused`
+ *   server     ── state, edit, …                   ──→ document ──→ answers
+ */
+import type { Author } from '../crdt/change.ts'
+import type { Account } from './account.ts'
+import type { ErrorCode } from './errors.ts'
+import type { Offset } from './journal.ts'
+import type { Address } from './system/address.ts'
+
+/** What a connection may do with a document: change it; change only what `documents.commentRoots` names; read it. */
+export type DocumentAccess = 'write' | 'comment' | 'read'
+
+/** What a client of a document may say. */
+export type DocumentRequest =
+  /** "This is what I have": answered with what is missing. */
+  | { readonly type: 'document.sync'; readonly stateVector: Uint8Array }
+  /** `isAnswer`: everything that the client has beyond the server, and not one change. */
+  | { readonly type: 'document.update'; readonly update: Uint8Array; readonly isAnswer: boolean }
+  | { readonly type: 'document.awareness'; readonly update: Uint8Array }
+  /** "Who is here?" */
+  | { readonly type: 'document.presence' }
+  /** Given back when everything that came before it from this client is on disk. */
+  | { readonly type: 'document.barrier'; readonly payload: Uint8Array }
+  /** A text of the application's own protocol; never stored. */
+  | { readonly type: 'document.stateless'; readonly payload: string }
+
+/** How somebody takes part in a document. */
+export interface Participation {
+  readonly access: DocumentAccess
+  readonly account: Account
+  /** True: every update of this client is answered with a part `saved` or `refused`. False: the echo of the update is the answer. */
+  readonly wantsReceipts: boolean
+  /** The epoch of the document that the client says it knows; undefined when it says nothing. */
+  readonly epoch?: string
+}
+
+export type DocumentMessage =
+  /**
+   * An ask: resolves when the document is loaded and the sender gets its publications.
+   * Errors: `document.deleted`, `document.epoch`, `document.full`, those of the store.
+   */
+  | ({ readonly type: 'document.join' } & Participation)
+  | { readonly type: 'document.leave' }
+  /** What the sender may do has changed. */
+  | { readonly type: 'document.access'; readonly access: DocumentAccess }
+  | DocumentRequest
+  /** An ask: resolves when everything that its sender sent before has been taken in. */
+  | { readonly type: 'document.pulse' }
+  /** An ask: `DocumentBytes`. */
+  | { readonly type: 'document.state' }
+  /** An ask: resolves with `Edited` when the change is on disk. Errors: `document.invalid`, `document.unsaved`, those of the store. */
+  | { readonly type: 'document.edit'; readonly update: Uint8Array; readonly author: Author }
+  /** Tells everybody who has it open. */
+  | { readonly type: 'document.broadcast'; readonly payload: string }
+  | { readonly type: 'actor.stopped'; readonly address: Address }
+  | { readonly type: 'document.flush' }
+  | { readonly type: 'document.expire' }
+  | { readonly type: 'document.compact' }
+
+/** A document as it lies in memory; the bytes are shared and never written to. */
+export interface DocumentBytes {
+  /** One update; empty when there is none. */
+  readonly snapshot: Uint8Array
+  /** What came since, in order. Some of it may not be on disk yet. */
+  readonly tail: readonly Uint8Array[]
+  readonly stateVector: Uint8Array
+  /** Of the journal; empty before the first change. */
+  readonly epoch: string
+  /** Of the last change on disk. */
+  readonly offset: Offset
+}
+
+export interface Edited {
+  /** Of the change, or of the last one before it when it brought nothing new. */
+  readonly offset: Offset
+}
+
+/** To a connection: its client broke a rule, or cannot be served. */
+export interface Refused {
+  readonly type: 'connection.refused'
+  readonly code: ErrorCode
+  readonly detail: string
+}

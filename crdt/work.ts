@@ -1,0 +1,15 @@
+/**
+ * The costly work on documents, as a table of pure functions: whoever has a worker thread runs them there, by name. What goes in and
+ * comes out can be cloned between threads (bytes, numbers, texts, plain objects).
+ */
+import { compact, integrablePart } from './compact.ts'
+
+export const documentWork = { compact, integrablePart }
+
+type Table = typeof documentWork
+export type JobName = keyof Table
+
+/** Runs one of them elsewhere. Must not throw synchronously; rejects with what the function threw, or when it took too long. */
+export interface DocumentWork {
+  run<Name extends JobName>(name: Name, ...given: Parameters<Table[Name]>): Promise<ReturnType<Table[Name]>>
+}
