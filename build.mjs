@@ -21,6 +21,16 @@ await build({
   outdir: 'dist',
 })
 
+// The client runs in browsers, beside the libraries of the page.
+await build({
+  ...common,
+  platform: 'browser',
+  target: 'es2022',
+  packages: 'external',
+  entryPoints: { client: 'src/client/index.ts' },
+  outdir: 'dist',
+})
+
 // The example programs import the library by its name, as a user's program does.
 await build({
   ...common,

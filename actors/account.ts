@@ -4,7 +4,8 @@
  * A permission is a text:
  *
  *   channel:PATTERN:ACTION    read (join, history, members), write (publish), create, delete
- *   document:PATTERN:ACTION   read, write
+ *   document:PATTERN:ACTION   read (open, follow, history), comment (change what is below the roots for comments), write,
+ *                             create, delete (over HTTP: also rename, restore)
  *   command:PATTERN           run commands of these names; a word alone (`history`) means the same
  *   sender:PATTERN            speak in these names instead of one's own
  *   telemetry                 watch what happens on the server
@@ -64,7 +65,7 @@ interface Permission {
 
 const actions: Readonly<Record<string, ReadonlySet<string>>> = {
   channel: new Set(['read', 'write', 'create', 'delete']),
-  document: new Set(['read', 'write']),
+  document: new Set(['read', 'comment', 'write', 'create', 'delete']),
 }
 const words: ReadonlySet<string> = new Set(['telemetry', 'admin'])
 
@@ -122,6 +123,24 @@ export const decide = (account: Account, resource: Resource, name: string, actio
   if (allowing !== undefined) return { isAllowed: true, rule: allowing }
   const needed = actions[resource] === undefined ? `${resource}:${name}` : `${resource}:${name}:${action}`
   return { isAllowed: false, rule: words.has(resource) ? `needs ${resource}` : `needs ${needed}` }
+}
+
+/** From weak to strong: whoever may do one may do all before it. */
+export const documentLevels = ['read', 'comment', 'write'] as const
+export type DocumentLevel = (typeof documentLevels)[number]
+
+/**
+ * What an account may do with a document that it opens: the strongest level that is allowed. A level that is forbidden ends the
+ * ladder, so `!document:x:comment` leaves reading alone, whatever is allowed above it. Undefined: not even read.
+ */
+export const documentAccess = (account: Account, name: string): DocumentLevel | undefined => {
+  let strongest: DocumentLevel | undefined
+  for (const level of documentLevels) {
+    const decision = decide(account, 'document', name, level)
+    if (decision.isAllowed) strongest = level
+    else if (decision.rule.startsWith('!')) return strongest
+  }
+  return strongest
 }
 
 /** Longest name, in UTF-8 bytes: the address of an inbox holds it beside the tenant's. */

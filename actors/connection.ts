@@ -9,9 +9,11 @@
  *
  * Runs as a custom-logic actor, made by the server for each socket and never restarted: its client makes a new one.
  */
-import type { Account, Roster } from './account.ts'
-import type { DocumentRequest, Participation, Refused } from './documentMessages.ts'
+import { type Account, publicName, type Roster } from './account.ts'
+import { type AccessOutcome, accessTo } from './documentAccess.ts'
+import type { DocumentAccess, DocumentRequest, Participation, Refused } from './documentMessages.ts'
 import { type ErrorCode, isTroupeError } from './errors.ts'
+import type { HookClient, Hooks } from './hooks.ts'
 import { type Publication, publication } from './publication.ts'
 import { type Sink, SocketLife, type SocketLimits, type SocketMessage, socketHandlers, socketLimits } from './socketLife.ts'
 import type { Address } from './system/address.ts'
@@ -26,6 +28,11 @@ export type ConnectionMessage =
   | SocketMessage
   | Publication
   | Refused
+  /**
+   * An ask: what the client may do is computed anew, for this account if one is given, and applied in place. Resolves with an
+   * `AccessOutcome`.
+   */
+  | { readonly type: 'connection.recheck'; readonly account?: Account }
   | { readonly type: 'actor.stopped'; readonly address: Address }
   | { readonly type: 'connection.keepAlive' }
   | { readonly type: 'connection.awareness' }
@@ -49,13 +56,24 @@ export const connectionLimits: ConnectionLimits = {
 }
 
 /** What the server gives a new connection. */
-export interface ConnectionInput extends Participation {
+export interface ConnectionInput extends Omit<Participation, 'access'> {
   readonly sink: Sink<Publication>
   readonly document: Address
+  /** For hooks: `yjs`, `hocuspocus`. */
+  readonly door: string
 }
+
+/** What the application decides about documents. */
+export type ConnectionHooks = Pick<Hooks, 'onDocumentAccess' | 'onStateless'>
 
 /** Awareness of nobody: changes nothing at any client. */
 const nobody = publication([{ kind: 'awareness', bytes: new Uint8Array([0]) }])
+const encoder = new TextEncoder()
+const accessBytes: Readonly<Record<DocumentAccess, Uint8Array>> = {
+  read: encoder.encode('read'),
+  comment: encoder.encode('comment'),
+  write: encoder.encode('write'),
+}
 const joinTimeoutMs = 30_000
 /** Messages of the client between two looks whether the document has taken them in. */
 const pulseMessages = 64
@@ -65,8 +83,14 @@ class Connection {
   readonly #scope: Scope
   readonly #sink: Sink<Publication>
   readonly #document: Address
-  readonly account: Account
-  readonly #participation: Participation
+  #account: Account
+  readonly #door: string
+  readonly #participation: Omit<Participation, 'access' | 'account'>
+  readonly #hooks: ConnectionHooks
+  /** Undefined until it is known for the first time. */
+  #access: DocumentAccess | undefined
+  /** How often it was asked what the client may do: only the latest answer counts. */
+  #accessAsked = 0
   readonly #limits: ConnectionLimits
   #received = 0
   #hasSpoken = false
@@ -80,12 +104,19 @@ class Connection {
   #tokensAt: number
   #heldPresence: DocumentRequest | undefined
 
-  constructor(scope: Scope, { sink, document, ...participation }: ConnectionInput, limits: ConnectionLimits) {
+  constructor(
+    scope: Scope,
+    { sink, document, account, door, ...participation }: ConnectionInput,
+    limits: ConnectionLimits,
+    hooks: ConnectionHooks,
+  ) {
     this.life = new SocketLife(scope, sink, limits)
     this.#scope = scope
     this.#sink = sink
     this.#document = document
-    this.account = participation.account
+    this.#account = account
+    this.#door = door
+    this.#hooks = hooks
     this.#participation = participation
     this.#limits = limits
     this.#saidAt = scope.now()
@@ -97,19 +128,77 @@ class Connection {
     const { keepAliveMs } = this.#limits
     // Until the document is loaded nothing is read, so a slow disk does not fill mailboxes.
     this.#sink.pause()
+    this.life.begin()
+    this.life.demand()
+    this.life.expireAt(this.#account.expiresAt)
+    this.#scope.after('keepAlive', keepAliveMs, { type: 'connection.keepAlive' })
+    void this.recheck()
+  }
+
+  get account(): Account {
+    return this.#account
+  }
+
+  get #client(): HookClient {
+    return { client: this.#scope.id, account: this.#account, door: this.#door }
+  }
+
+  #join(access: DocumentAccess): void {
     this.#scope.watch(this.#document)
-    this.#scope.ask(this.#document, { type: 'document.join', ...this.#participation }, { timeoutMs: joinTimeoutMs }).then(
+    const participation: Participation = { ...this.#participation, account: this.#account, access }
+    this.#scope.ask(this.#document, { type: 'document.join', ...participation }, { timeoutMs: joinTimeoutMs }).then(
       () => {
         this.#hasJoined = true
         if (!this.life.isClosed) this.#sink.resume()
       },
       (error) => this.life.close('document.unavailable', isTroupeError(error) ? error.code : ''),
     )
-    this.life.begin()
-    this.life.demand()
-    this.life.expireAt(this.account.expiresAt)
-    this.#scope.after('keepAlive', keepAliveMs, { type: 'connection.keepAlive' })
   }
+
+  // ── what it may do ─────────────────────────────────────────────────────────────────────────────────────────────
+
+  /** At the beginning, and whenever somebody says that it may have changed. Waits for nobody unless a hook does. */
+  recheck(account: Account = this.#account): AccessOutcome | Promise<AccessOutcome> {
+    if (this.life.isClosed) return 'ended'
+    if (account !== this.#account) {
+      this.#account = account
+      this.life.expireAt(account.expiresAt)
+    }
+    const asked = ++this.#accessAsked
+    const settle = (decide: () => AccessOutcome): AccessOutcome => {
+      if (this.life.isClosed) return 'ended'
+      return asked === this.#accessAsked ? decide() : 'same' // a later question decides
+    }
+    try {
+      const access = accessTo(this.#hooks, this.#client, publicName(this.#document.slice('document/'.length)))
+      if (!(access instanceof Promise)) return this.#permit(access)
+      return access.then(
+        (late) => settle(() => this.#permit(late)),
+        (error) => settle(() => this.#deny(error)),
+      )
+    } catch (error) {
+      return this.#deny(error)
+    }
+  }
+
+  #permit(access: DocumentAccess): AccessOutcome {
+    const before = this.#access
+    if (access === before) return 'same'
+    this.#access = access
+    // Told before anything is answered: a client that may only read does not let its user type.
+    this.publish(publication([{ kind: 'access', bytes: accessBytes[access] }]))
+    if (before === undefined) this.#join(access)
+    else this.#scope.tell(this.#document, { type: 'document.access', access })
+    return 'changed'
+  }
+
+  #deny(error: unknown): AccessOutcome {
+    if (isTroupeError(error)) this.life.close(error.code, error.rule ?? error.detail)
+    else this.life.close('hook.rejected', '')
+    return 'ended'
+  }
+
+  // ── what the client says ───────────────────────────────────────────────────────────────────────────────────────
 
   receive(message: DocumentRequest): void {
     if (this.life.isClosed) return
@@ -119,8 +208,26 @@ class Connection {
     }
     if (message.type === 'document.sync') this.#ask(message)
     else if (message.type === 'document.awareness') this.#hearPresence(message)
+    else if (message.type === 'document.stateless') this.#hearStateless(message.payload)
     else this.#forward(message)
     this.#count()
+  }
+
+  /** The application's own protocol. Without a hook, nobody is told: a client does not speak to others past the server. */
+  #hearStateless(payload: string): void {
+    const { onStateless } = this.#hooks
+    if (onStateless === undefined) return
+    const tell = (isForAll: boolean | void) => {
+      if (isForAll === true && !this.life.isClosed) this.#scope.tell(this.#document, { type: 'document.broadcast', payload })
+    }
+    const refuse = (error: unknown) => this.strike('connection.bad_message', isTroupeError(error) ? error.detail : 'onStateless')
+    try {
+      const answer = onStateless(this.#client, publicName(this.#document.slice('document/'.length)), payload)
+      if (answer instanceof Promise) answer.then(tell, refuse)
+      else tell(answer)
+    } catch (error) {
+      refuse(error)
+    }
   }
 
   garbage(detail: string): void {
@@ -217,14 +324,14 @@ class Connection {
   }
 }
 
-export const connectionKind = (limits: ConnectionLimits = connectionLimits, roster: Roster = new Map()) =>
+export const connectionKind = (limits: ConnectionLimits = connectionLimits, roster: Roster = new Map(), hooks: ConnectionHooks = {}) =>
   defineActor<Connection, ConnectionMessage>({
     kind: 'connection',
     activation: 'explicit',
     supervision: { onFailure: 'stop' },
     mailbox: { overflow: 'disconnect' },
     state: (scope, input) => {
-      const connection = new Connection(scope, input as ConnectionInput, limits) // the server gives it
+      const connection = new Connection(scope, input as ConnectionInput, limits, hooks) // the server gives it
       roster.set(scope.address, connection.account)
       connection.open()
       return connection
@@ -237,6 +344,10 @@ export const connectionKind = (limits: ConnectionLimits = connectionLimits, rost
       'connection.receive': (connection, { message }) => connection.receive(message),
       'connection.garbage': (connection, { detail }) => connection.garbage(detail),
       'connection.publish': (connection, message) => connection.publish(message),
+      'connection.recheck': async (connection, { account }, scope) => {
+        if (account !== undefined) roster.set(scope.address, account)
+        return connection.recheck(account)
+      },
       'connection.refused': (connection, { code, detail }) => connection.strike(code, detail),
       ...socketHandlers,
       'connection.drained': (connection) => connection.drained(),

@@ -19,6 +19,7 @@ import { mergeWindow } from '../crdt/merge.ts'
 import { emptyUpdate, stateLimits, type UpdateInspection, type UpdateLimits } from '../crdt/update.ts'
 import { DocumentLog, type LogObserver, type LogOptions } from './documentLog.ts'
 import type { DocumentAccess, DocumentBytes, DocumentMessage, Edited, Participation, Refused } from './documentMessages.ts'
+import { DocumentNews } from './documentNews.ts'
 import { DocumentPresence, type PresenceOptions } from './documentPresence.ts'
 import { type ErrorCode, TroupeError } from './errors.ts'
 import type { Offset } from './journal.ts'
@@ -26,12 +27,15 @@ import { type Part, publication } from './publication.ts'
 import type { Address } from './system/address.ts'
 import { defineActor } from './system/definition.ts'
 import type { Scope } from './system/scope.ts'
+import type { DocumentEvent } from './webhook.ts'
 
 export interface DocumentOptions extends LogOptions, PresenceOptions {
   readonly idleMs?: number
   readonly updateLimits?: UpdateLimits
   /** For metrics. */
   readonly observe?: DocumentObserver
+  /** For webhooks. */
+  readonly happened?: (event: DocumentEvent) => void
 }
 
 export interface DocumentObserver extends LogObserver {
@@ -61,6 +65,7 @@ class OpenDocument {
   readonly sessions = new Map<Address, Session>()
   readonly log: DocumentLog
   readonly presence: DocumentPresence
+  readonly news: DocumentNews
   readonly #scope: Scope
   readonly #options: DocumentOptions
   /** Receipts that are due, for each connection; told at the end of the window. */
@@ -70,6 +75,7 @@ class OpenDocument {
     this.#scope = scope
     this.#options = options
     this.log = log
+    this.news = new DocumentNews(scope, options.happened)
     this.presence = new DocumentPresence(
       scope,
       options,
@@ -159,8 +165,13 @@ class OpenDocument {
       this.#refuse(address, 'document.unsaved', this.#scope.address)
       return
     }
-    this.log.admit(update, examined.inspection, session.author)
+    this.#admit(update, examined.inspection, session.author)
     this.#owe(session, isAnswer)
+  }
+
+  #admit(update: Uint8Array, inspection: UpdateInspection, author: Author): void {
+    this.log.admit(update, inspection, author)
+    this.news.by(author.user)
   }
 
   /** A receipt for what was just taken, and with the answer to a question for what had to wait for it. */
@@ -215,7 +226,7 @@ class OpenDocument {
       this.#options.work.run('integrablePart', snapshot, [...tail], copy),
       (part) => {
         const examined = part === undefined ? undefined : this.log.document.examine(part, stateLimits)
-        if (part !== undefined && examined?.ok && examined.verdict === 'new') this.log.admit(part, examined.inspection, session.author)
+        if (part !== undefined && examined?.ok && examined.verdict === 'new') this.#admit(part, examined.inspection, session.author)
       },
       () => {}, // its author still has it, and gives it back when it synchronises again
     )
@@ -266,7 +277,7 @@ class OpenDocument {
     if (!examined.ok) throw new TroupeError('document.invalid', `${examined.code}: ${examined.detail}`)
     if (examined.verdict === 'missing') throw new TroupeError('document.invalid', 'it builds on something that the document does not have')
     if (this.log.isOverfull) throw new TroupeError('document.unsaved', this.#scope.address)
-    if (examined.verdict === 'new') this.log.admit(update, examined.inspection, author)
+    if (examined.verdict === 'new') this.#admit(update, examined.inspection, author)
     return new Promise((resolve) => this.log.whenSaved(() => resolve({ offset: this.log.saved })))
   }
 
@@ -278,7 +289,10 @@ class OpenDocument {
 
   #publish(batch: readonly Uint8Array[]): void {
     const parts: Part[] = []
-    if (batch.length > 0) parts.push({ kind: 'update', bytes: mergeWindow(batch) })
+    if (batch.length > 0) {
+      parts.push({ kind: 'update', bytes: mergeWindow(batch) })
+      this.news.changed(this.log.saved)
+    }
     const news = this.presence.takeNews()
     if (news !== undefined) parts.push(news)
     this.#tellAll(parts)
@@ -338,5 +352,6 @@ export const documentKind = (options: DocumentOptions) =>
       'document.flush': (document) => document.log.flush(),
       'document.expire': (document) => document.presence.expire(),
       'document.compact': (document) => document.log.compactIfNeeded(),
+      'document.news': (document) => document.news.tell(),
     },
   })

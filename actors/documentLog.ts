@@ -13,6 +13,7 @@ import { type CompactionPolicy, DocumentState } from '../crdt/document.ts'
 import type { UpdateInspection } from '../crdt/update.ts'
 import type { DocumentWork } from '../crdt/work.ts'
 import { Background } from './background.ts'
+import { isAtRest, isCommitting, isRefused, isSaved, Life } from './documentLife.ts'
 import { isTroupeError, TroupeError } from './errors.ts'
 import type { Journals, Offset } from './journal.ts'
 import type { Scope } from './system/scope.ts'
@@ -38,8 +39,10 @@ export interface LogOptions {
 export interface LogObserver {
   /** A window was stored: so many updates, and how long the first of them waited. */
   stored(updates: number, waitedMs: number): void
-  /** Commits under way or waiting for the disk began or ended to fail. */
+  /** A document whose last commit the disk refused, more or less. */
   unsaved(change: 1 | -1): void
+  /** The disk refused a commit, with this code. */
+  commitRefused(code: string): void
   compacted(milliseconds: number, bytes: number): void
 }
 
@@ -61,6 +64,8 @@ const defaultMaxWindowMs = 25
 const windowMsForEachReader = 0.08
 const defaultRetryMs = 1_000
 const defaultMaxUnsavedBytes = 16 * 1024 * 1024
+/** Trying again would not help: somebody else wrote to the journal, or what is to be written is larger than it takes. */
+const hopeless: readonly string[] = ['journal.conflict', 'journal.too_large']
 
 const known = <Value>(value: Value | undefined, stored: Uint8Array, where: string): Value => {
   if (value === undefined) throw new TroupeError('storage.newer_format', `${where} has format ${stored[0]}`)
@@ -70,18 +75,14 @@ const known = <Value>(value: Value | undefined, stored: Uint8Array, where: strin
 export class DocumentLog {
   readonly document: DocumentState
   readonly background: Background
+  readonly life: Life
   readonly #scope: Scope
   readonly #options: LogOptions
   #listener: LogListener | undefined
-  /** Admitted and not yet on disk, oldest first; the first `#committing` of them are on their way. */
+  /** Admitted and not yet on disk, oldest first. */
   readonly #unsaved: Change[] = []
   #unsavedBytes = 0
   #unsavedSince: EpochMs = 0
-  #committing = 0
-  /** A commit was refused and the wait before the next try is running. */
-  #isFailing = false
-  /** The last commit was refused. */
-  #isUnsaved = false
   #isFlushPlanned = false
   #lastFlushAt: EpochMs = 0
   /** What is to be told when a certain offset is on disk; in order. */
@@ -90,11 +91,9 @@ export class DocumentLog {
   #tailAfter: Offset
   /** Offset of the last entry on disk. */
   #saved: Offset
-  #isCompacting = false
-  /** Not before this. */
-  #nextCompactionAt: EpochMs = 0
 
-  private constructor(scope: Scope, options: LogOptions, document: DocumentState, tailAfter: Offset, saved: Offset) {
+  private constructor(scope: Scope, options: LogOptions, life: Life, document: DocumentState, tailAfter: Offset, saved: Offset) {
+    this.life = life
     this.document = document
     this.background = new Background(scope)
     this.#scope = scope
@@ -107,6 +106,7 @@ export class DocumentLog {
   static async load(scope: Scope, options: LogOptions): Promise<DocumentLog> {
     const { journals } = options
     const { address } = scope
+    const life = new Life()
     const snapshot = await journals.snapshot(address)
     const tailAfter = snapshot?.offset ?? 0
     const updates: Uint8Array[] = []
@@ -122,7 +122,8 @@ export class DocumentLog {
     if (!(document instanceof DocumentState)) throw new TroupeError('journal.corrupt', `${address}: ${document.code}: ${document.detail}`)
     if (document.setAside.length > 0)
       scope.log.error({ document: address, setAside: document.setAside }, 'stored updates could not be used')
-    return new DocumentLog(scope, options, document, tailAfter, saved)
+    life.happened('loaded')
+    return new DocumentLog(scope, options, life, document, tailAfter, saved)
   }
 
   /** Before anything is added. */
@@ -132,7 +133,7 @@ export class DocumentLog {
   }
 
   get isClean(): boolean {
-    return this.#unsaved.length === 0 && !this.#isCompacting && this.background.isIdle
+    return isAtRest(this.life) && this.background.isIdle
   }
 
   /** More waits for the disk than is kept. */
@@ -151,6 +152,7 @@ export class DocumentLog {
 
   /** Takes an update that was examined as `new` just now. */
   admit(update: Uint8Array, inspection: UpdateInspection, author: Author): void {
+    this.life.happened('admitted')
     const admitted = this.document.admit(update, inspection)
     if (this.#unsaved.length === 0) this.#unsavedSince = this.#scope.now()
     this.#unsaved.push({ author, update: admitted })
@@ -160,7 +162,7 @@ export class DocumentLog {
 
   /** Calls back when everything that was admitted so far is on disk; at once if it is. */
   whenSaved(pay: () => void): void {
-    if (this.#unsaved.length === 0) pay()
+    if (isSaved(this.life)) pay()
     else this.#owed.push({ after: this.#saved + this.#unsaved.length, pay })
   }
 
@@ -173,7 +175,7 @@ export class DocumentLog {
 
   /** An idle document flushes after the messages that already wait; a busy one once in a window. */
   plan(): void {
-    if (this.#isFlushPlanned || this.#committing > 0 || this.#isFailing) return
+    if (this.#isFlushPlanned || isCommitting(this.life)) return
     this.#isFlushPlanned = true
     const wait = this.#lastFlushAt + this.#windowMs - this.#scope.now()
     if (wait > 0 || !this.#scope.tell(this.#scope.address, { type: 'document.flush' }))
@@ -182,78 +184,81 @@ export class DocumentLog {
 
   flush(): void {
     this.#isFlushPlanned = false
-    this.#isFailing = false
-    if (this.#committing > 0) return
+    if (isCommitting(this.life)) return
     this.#lastFlushAt = this.#scope.now()
-    if (this.#unsaved.length === 0) return this.#listener?.flushed([])
+    if (isSaved(this.life)) return this.#listener?.flushed([])
+    this.life.happened('commit')
     const batch = this.#unsaved.slice()
-    this.#committing = batch.length
-    const expected = this.#saved === 0 ? 'none' : this.#saved
     const since = this.#unsavedSince
+    const expected = this.#saved === 0 ? 'none' : this.#saved
     this.background.run(
       this.background.write(this.#options.journals.append(this.#scope.address, batch.map(encodeChange), { expected })),
-      ({ last }) => {
-        this.#saved = last
-        this.#committing = 0
-        this.#unsaved.splice(0, batch.length)
-        for (const { update } of batch) this.#unsavedBytes -= update.length
-        this.#unsavedSince = this.#scope.now()
-        this.#recovered()
-        this.#options.observe?.stored(batch.length, this.#scope.now() - since)
-        this.#listener?.flushed(batch.map(({ update }) => update))
-        while (this.#owed[0] !== undefined && this.#owed[0].after <= last) this.#owed.shift()?.pay()
-        this.#listener?.settled()
-        if (this.#unsaved.length > 0 || this.#listener?.hasNews()) this.plan()
-        this.compactIfNeeded()
-      },
-      (error) => this.#commitFailed(error),
+      ({ last }) => this.#stored(batch, last, since),
+      (error) => this.#refused(error),
     )
   }
 
-  #commitFailed(error: unknown): void {
-    this.#committing = 0
-    if (isTroupeError(error, 'journal.conflict')) {
-      // Somebody else wrote, or an append that was reported as failed had worked: what the disk says is right.
-      this.#scope.log.error({ document: this.#scope.address }, 'the journal is not where the document left it; it is loaded anew')
+  #stored(batch: readonly Change[], last: Offset, since: EpochMs): void {
+    this.#saved = last
+    this.#unsaved.splice(0, batch.length)
+    for (const { update } of batch) this.#unsavedBytes -= update.length
+    this.#unsavedSince = this.#scope.now()
+    if (isRefused(this.life)) this.#options.observe?.unsaved(-1)
+    this.life.happened(this.#unsaved.length === 0 ? 'stored' : 'storedSome')
+    this.#options.observe?.stored(batch.length, this.#scope.now() - since)
+    this.#listener?.flushed(batch.map(({ update }) => update))
+    while (this.#owed[0] !== undefined && this.#owed[0].after <= last) this.#owed.shift()?.pay()
+    this.#listener?.settled()
+    if (!isSaved(this.life) || this.#listener?.hasNews()) this.plan()
+    this.compactIfNeeded()
+  }
+
+  #refused(error: unknown): void {
+    const code = isTroupeError(error) ? error.code : 'internal'
+    this.#options.observe?.commitRefused(code)
+    if (hopeless.includes(code)) {
+      if (isRefused(this.life)) this.#options.observe?.unsaved(-1)
+      this.life.happened('diverged')
+      this.#scope.log.error({ document: this.#scope.address, code }, 'the journal cannot take what the document holds; it is loaded anew')
       this.#scope.stop()
       return
     }
-    if (!this.#isUnsaved) {
-      this.#isUnsaved = true
+    if (!isRefused(this.life)) {
       this.#options.observe?.unsaved(1)
       this.#scope.log.error(
         { document: this.#scope.address, error: String(error), updates: this.#unsaved.length },
         'a document could not be stored; it is kept and tried again',
       )
     }
-    this.#isFailing = true
+    this.life.happened('refused')
     this.#isFlushPlanned = true
-    this.#scope.after('flush', this.#options.retryMs ?? defaultRetryMs, { type: 'document.flush' })
+    this.#scope.after('flush', this.#retryMs, { type: 'document.flush' })
     this.#listener?.flushed([]) // presence goes on
   }
 
-  #recovered(): void {
-    if (!this.#isUnsaved) return
-    this.#isUnsaved = false
-    this.#options.observe?.unsaved(-1)
+  get #retryMs(): number {
+    return this.#options.retryMs ?? defaultRetryMs
   }
 
   /** The incarnation ends, for whatever reason. The promise, if any, resolves when all that it wrote is on disk or refused. */
   end(): Promise<unknown> | undefined {
-    this.#recovered()
+    if (isRefused(this.life)) this.#options.observe?.unsaved(-1)
+    this.life.happened('ended')
     return this.background.end()
   }
 
   /** The process ends in good order: what is not on disk is put there, unless the disk refuses it. */
   save(): Promise<void> | undefined {
-    return this.#unsaved.length === 0 ? undefined : this.#saveAll()
+    return isSaved(this.life) ? undefined : this.#saveAll()
   }
 
   async #saveAll(): Promise<void> {
+    this.life.happened('save')
     do {
       this.flush()
       await this.background.settled()
-    } while (this.#unsaved.length > 0 && !this.#isFailing && !this.background.isOver)
+    } while (this.life.stage === 'saving' && ['waiting', 'committing', 'retrying'].includes(this.life.storage))
+    if (this.life.stage === 'saving') this.life.happened('saved')
   }
 
   // ── compaction ─────────────────────────────────────────────────────────────────────────────────────────────────
@@ -263,17 +268,23 @@ export class DocumentLog {
    * otherwise stay loose, 10 MiB instead of 1.5 for the paper, until somebody types again.
    */
   compactIfNeeded(): void {
-    if (this.#isCompacting || this.#saved === this.#tailAfter || this.#scope.now() < this.#nextCompactionAt) return
+    if (this.life.compaction !== 'idle' || this.#saved === this.#tailAfter) return
     if (this.document.needsCompaction(this.#options.compaction)) this.#compact()
   }
 
+  /** The rest after a compaction is over. */
+  rested(): void {
+    this.life.happened('rested')
+    this.compactIfNeeded()
+  }
+
   /**
-   * As long as the last compaction took, so that a burst keeps a worker at most half busy: each compaction reads and writes the
+   * Then it rests as long as it took, so that a burst keeps a worker at most half busy: each compaction reads and writes the
    * whole document, and 260 000 keystrokes cost 9 µs each instead of 13.
    */
-  #rest(worked: number): void {
-    this.#nextCompactionAt = this.#scope.now() + worked
-    this.#scope.after('compact', worked, { type: 'document.compact' })
+  #compacted(restMs: number): void {
+    this.life.happened('compacted')
+    this.#scope.after('compact', restMs, { type: 'document.compact' })
   }
 
   #compact(): void {
@@ -282,10 +293,10 @@ export class DocumentLog {
     const covered = this.document.tail.slice(0, upTo)
     const { address } = this.#scope
     const began = this.#scope.now()
-    this.#isCompacting = true
+    this.life.happened('compact')
     const failed = (error: unknown) => {
-      this.#isCompacting = false
       this.#scope.log.error({ document: address, error: String(error) }, 'a document could not be compacted')
+      this.#compacted(this.#retryMs)
     }
     this.background.run(
       this.#options.work.run('compact', this.document.snapshot, covered),
@@ -294,13 +305,12 @@ export class DocumentLog {
         this.background.run(
           this.background.write(this.#keep(offset, compaction, covered)),
           () => {
-            this.#isCompacting = false
             const replaced = this.document.replace(compaction.snapshot, upTo)
             if (!replaced.ok) return failed(replaced.code)
             this.#tailAfter += upTo
             const worked = this.#scope.now() - began
             this.#options.observe?.compacted(worked, compaction.snapshot.length)
-            this.#rest(worked)
+            this.#compacted(worked)
           },
           failed,
         )

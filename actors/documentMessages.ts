@@ -9,6 +9,7 @@ import type { Account } from './account.ts'
 import type { ErrorCode } from './errors.ts'
 import type { Offset } from './journal.ts'
 import type { Address } from './system/address.ts'
+import type { EpochMs } from './world.ts'
 
 /** What a connection may do with a document: change it; change only what `documents.commentRoots` names; read it. */
 export type DocumentAccess = 'write' | 'comment' | 'read'
@@ -40,7 +41,7 @@ export interface Participation {
 export type DocumentMessage =
   /**
    * An ask: resolves when the document is loaded and the sender gets its publications.
-   * Errors: `document.deleted`, `document.epoch`, `document.full`, those of the store.
+   * Errors: `document.unknown`, `document.deleted`, `document.renamed`, `document.epoch`, `document.full`, those of the store.
    */
   | ({ readonly type: 'document.join' } & Participation)
   | { readonly type: 'document.leave' }
@@ -59,6 +60,69 @@ export type DocumentMessage =
   | { readonly type: 'document.flush' }
   | { readonly type: 'document.expire' }
   | { readonly type: 'document.compact' }
+  | { readonly type: 'document.news' }
+
+/**
+ * The life of a document as a whole. All are asks, answered with `DocumentDescription` when it is on disk; that of another name for
+ * `copy` and `rename`. `by`: the user who does it, empty for nobody known. Each may be asked again when the answer was lost.
+ *
+ * Errors: `document.unknown`, `document.exists`, `document.deleted`, `document.renamed` (the detail is the new name),
+ * `document.invalid`, `document.full`, `document.unavailable` (it is being moved; ask again), those of the store.
+ */
+export type DocumentLifeRequest =
+  | { readonly type: 'document.describe' }
+  /** A new document; also in the place of one that was deleted, whose content goes for good. */
+  | { readonly type: 'document.create'; readonly by: string; readonly update?: Uint8Array }
+  /** Closes it for everybody. The content stays for `documents.deletedMs`, the name is refused until it is created or restored. */
+  | { readonly type: 'document.remove'; readonly by: string }
+  | { readonly type: 'document.undelete'; readonly by: string }
+  /** The content and its history go at once and for good. `ifDue`: only when it was deleted long enough ago. */
+  | { readonly type: 'document.purge'; readonly by: string; readonly ifDue?: boolean }
+  /** Begins anew with no content or this one. Whoever has the old content is refused from then on. */
+  | { readonly type: 'document.reset'; readonly by: string; readonly update?: Uint8Array }
+  | { readonly type: 'document.copy'; readonly by: string; readonly to: string }
+  | { readonly type: 'document.rename'; readonly by: string; readonly to: string }
+  /** From another document, which is being copied or renamed: entries of its journal. */
+  | { readonly type: 'document.receive'; readonly by: string; readonly from: DocumentOrigin; readonly entries: readonly Uint8Array[] }
+
+/** Where the content of a document came from. */
+export interface DocumentOrigin {
+  readonly name: string
+  readonly epoch: string
+  readonly isMove: boolean
+  /** Of the document that is moved. */
+  readonly createdAt: EpochMs
+  readonly createdBy: string
+}
+
+export interface DocumentDescription {
+  readonly name: string
+  /** Empty before the first change. */
+  readonly epoch: string
+  readonly createdAt: EpochMs
+  /** Empty: nobody known. */
+  readonly createdBy: string
+  readonly updatedAt: EpochMs
+  /** Snapshot and tail. */
+  readonly bytes: number
+  /** Of the last change on disk. */
+  readonly offset: Offset
+  readonly connections: number
+  /** Changes that wait for the disk. */
+  readonly unsaved: number
+  /** Growing is refused. */
+  readonly isFull: boolean
+  readonly deleted?: DocumentDeletion
+  readonly renamedFrom?: string
+}
+
+export interface DocumentDeletion {
+  readonly at: EpochMs
+  readonly by: string
+  /** The content goes then; it can be restored until then. Undefined: it has gone. */
+  readonly purgeAt?: EpochMs
+  readonly renamedTo?: string
+}
 
 /** A document as it lies in memory; the bytes are shared and never written to. */
 export interface DocumentBytes {

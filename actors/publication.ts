@@ -14,6 +14,8 @@ export type Part =
   | { readonly kind: 'saved' | 'refused'; readonly bytes: Uint8Array }
   /** What the client sent as a barrier: all that came before it is on disk. */
   | { readonly kind: 'barrier'; readonly bytes: Uint8Array }
+  /** What this client may do from now on: `write`, `comment` or `read`, as text. */
+  | { readonly kind: 'access'; readonly bytes: Uint8Array }
   /** A text of the application's own protocol, in UTF-8. */
   | { readonly kind: 'stateless'; readonly bytes: Uint8Array }
 

@@ -10,6 +10,8 @@ import { pathToFileURL } from 'node:url'
 import { z } from 'zod'
 import { isPermission } from '../actors/account.ts'
 import { TroupeError } from '../actors/errors.ts'
+import { documentEventTypes } from '../actors/webhook.ts'
+import { secretBytes } from './webhooks/signature.ts'
 
 const MiB = 1024 * 1024
 const milliseconds = (value: number, meaning: string, least = 1) =>
@@ -23,6 +25,18 @@ export type Profile = (typeof profiles)[number]
 
 const port = z.number().int().min(0).max(65_535)
 const listener = z.strictObject({ port, profile: z.enum(profiles) })
+
+const receiver = z.strictObject({
+  /** For logs, metrics and the address of its actor. */
+  name: z.string().regex(/^[A-Za-z0-9_.-]{1,64}$/),
+  url: z.url({ protocol: /^https?$/ }),
+  /** `whsec_` and base64 of 24 to 64 bytes. */
+  secret: z.string().refine((text) => secretBytes(text) !== undefined, 'expected whsec_ and base64 of 24 to 64 bytes'),
+  /** Kinds of events; default: all. */
+  events: z.array(z.enum(documentEventTypes)).default([...documentEventTypes]),
+  /** Only documents whose name begins with it, of all tenants. */
+  prefix: z.string().default(''),
+})
 
 export const schema = z.strictObject({
   host: z.string().min(1).default('127.0.0.1').describe('Address to listen on.'),
@@ -141,6 +155,21 @@ export const schema = z.strictObject({
       pubsubRequestsPerMinute: count(100, 'Requests of one pub/sub connection in any minute. 0: no limit.', 0),
     })
     .prefault({}),
+  webhooks: z
+    .strictObject({
+      receivers: z
+        .array(receiver)
+        .default([])
+        .describe('Who is told what happens to documents: objects with `name`, `url`, `secret`, `events`, `prefix`; see docs/webhooks.md.'),
+      quietMs: milliseconds(2_000, 'Changes of a document are told when it was left alone for so long, or after `webhooks.maxWaitMs`.', 0),
+      maxWaitMs: milliseconds(10_000, 'Changes of a document are told at the latest after this.', 0),
+      timeoutMs: milliseconds(10_000, 'A receiver must answer within this.'),
+      retryMs: milliseconds(1_000, 'Wait after the first failure; doubled with each further one.'),
+      maxRetryMs: milliseconds(300_000, 'Longest wait between two tries.'),
+      giveUpMs: milliseconds(86_400_000, 'An event that could not be delivered for so long is dropped.'),
+      waiting: count(10_000, 'Most events that wait for one receiver; beyond it the oldest is dropped.'),
+    })
+    .prefault({}),
   plugins: z.array(z.string()).default([]).describe('Modules with commands, hooks, message types, actors and backends of your own.'),
   system: z
     .strictObject({
@@ -221,10 +250,19 @@ export const parseListener = (text: string): { port: number; profile: Profile } 
   return { port: Number(match[1]), profile: profile as Profile }
 }
 
+const fromJson = (path: string, text: string): unknown => {
+  try {
+    return text === '' ? [] : JSON.parse(text)
+  } catch {
+    return refuse(`${path}: expected a JSON array`)
+  }
+}
+
 /** A text from the environment or a flag, as the type that the option has. Left as it is when it does not fit: the schema says why. */
 const fromText = (path: string, text: string): unknown => {
   const like = options.find((option) => option.path === path)?.default
   if (path === 'listen') return text === '' ? [] : text.split(',').map(parseListener)
+  if (path === 'webhooks.receivers') return fromJson(path, text)
   if (Array.isArray(like)) return text === '' ? [] : text.split(',')
   if (typeof like === 'number' && text.trim() !== '') return Number.isNaN(Number(text)) ? text : Number(text)
   if (typeof like === 'boolean' && (text === 'true' || text === 'false')) return text === 'true'

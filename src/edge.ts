@@ -5,7 +5,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
 import { type WebSocket, WebSocketServer } from 'ws'
-import { type Account, decide, scopedId } from '../actors/account.ts'
+import { type Account, scopedId } from '../actors/account.ts'
 import type { ClientInput, ClientMessage } from '../actors/client.ts'
 import { refusalOf } from '../actors/clientAccess.ts'
 import type { ConnectionInput, ConnectionMessage } from '../actors/connection.ts'
@@ -111,8 +111,6 @@ export class Edge {
     if (wanted.kind === 'bus')
       return this.#open(wanted, arrival, (ws) => this.#connectClient(ws, arrival, this.#options.doors[wanted.door], visitor))
     const { account } = visitor
-    const { isAllowed, rule } = decide(account, 'document', wanted.name, 'read')
-    if (!isAllowed) return this.#turnAway(wanted, arrival, new TroupeError('access.denied', rule))
     this.#open(wanted, arrival, (ws) => this.#connectEditor(ws, arrival, wanted.name, account))
   }
 
@@ -145,8 +143,7 @@ export class Edge {
     const drained = () => tell({ type: 'connection.drained' })
     const sink = new WebSocketSink(ws, socket, this.#framer, metrics.traffic, drained, config.limits.inboundMessages)
     const document = `document/${scopedId(account.tenant, name)}`
-    const access = decide(account, 'document', name, 'write').isAllowed ? 'write' : 'read'
-    system.begin(address, { sink, document, account, access, wantsReceipts: false } satisfies ConnectionInput)
+    system.begin(address, { sink, document, account, door: yjsDoor.name, wantsReceipts: false } satisfies ConnectionInput)
     ws.on('message', (data: Buffer, isBinary: boolean) => {
       metrics.received(data.length)
       sink.arrived()

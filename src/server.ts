@@ -18,6 +18,7 @@ import type { ActorDefinition } from '../actors/system/definition.ts'
 import { ActorSystem } from '../actors/system/system.ts'
 import { deadLetterEvent, TelemetryBuffer, telemetryKind } from '../actors/telemetry.ts'
 import { userKind } from '../actors/user.ts'
+import { type DocumentEvent, type WebhookMessage, webhookKind } from '../actors/webhook.ts'
 import type { EpochMs, Log, World } from '../actors/world.ts'
 import { awarenessLimits } from '../crdt/awareness.ts'
 import { awarenessPolicy } from '../crdt/awarenessState.ts'
@@ -42,6 +43,7 @@ import { createHttp } from './http/routes.ts'
 import { HttpSessions } from './http/session.ts'
 import { openJournals } from './storage/registry.ts'
 import { createMetrics, type Metrics } from './telemetry/metrics.ts'
+import { wants, webhookSender } from './webhooks/sender.ts'
 import { systemWorld } from './world.ts'
 
 /** Slow headers and idle sockets end here; the values are those of the reliability study. */
@@ -145,11 +147,12 @@ export class TroupeServer {
   }
 
   #documentKinds(): ActorDefinition[] {
-    const { limits, documents } = this.config
+    const { limits, documents, webhooks } = this.config
     const document = documentKind({
       journals: this.journals,
       work: this.#work,
       observe: this.#metrics.documents,
+      ...(webhooks.receivers.length > 0 && { happened: this.#happened }),
       windowMs: documents.windowMs,
       maxWindowMs: documents.maxWindowMs,
       idleMs: documents.idleMs,
@@ -165,7 +168,19 @@ export class TroupeServer {
       },
       updateLimits: { ...updateLimits, structs: documents.structs, depth: documents.depth },
     })
-    return [document, connectionKind(limits satisfies ConnectionLimits, this.#roster)]
+    return [document, this.#webhooks(), connectionKind(limits satisfies ConnectionLimits, this.#roster, this.#ground.extensions.hooks)]
+  }
+
+  #webhooks(): ActorDefinition {
+    const { receivers, timeoutMs, waiting: limit, ...options } = this.config.webhooks
+    const { clock, log } = this.#ground.world
+    const { observe } = this.#metrics.webhooks
+    return webhookKind({ ...options, limit, observe, deliver: webhookSender({ receivers, timeoutMs, clock, log }) })
+  }
+
+  readonly #happened = (event: DocumentEvent): void => {
+    for (const receiver of this.config.webhooks.receivers)
+      if (wants(receiver, event)) this.system.tell(`webhook/${receiver.name}`, { type: 'webhook.note', event } satisfies WebhookMessage)
   }
 
   #busKinds(): ActorDefinition[] {

@@ -12,9 +12,12 @@ export interface JsonLimits {
   readonly bytes: number
   /** Deepest nesting; an object without objects has depth 1. */
   readonly depth: number
-  /** Name of the option that `bytes` is from, for the refusal. */
+  /** Names of the options that these are from, for the refusal. Default of the second: `bus.depth`. */
   readonly bytesOption: string
+  readonly depthOption?: string
 }
+
+export type ParsedJson = { readonly value: Json; readonly refusal?: undefined } | { readonly value?: undefined; readonly refusal: Refusal }
 
 export type Parsed =
   | { readonly object: JsonObject; readonly refusal?: undefined }
@@ -50,18 +53,22 @@ export const isJsonObject = (value: Json | undefined): value is JsonObject =>
   typeof value === 'object' && value !== null && !Array.isArray(value)
 
 /** Never throws. Refusals: `message.too_large`, `message.malformed`. */
-export const parseObject = (text: string, { bytes, depth, bytesOption }: JsonLimits): Parsed => {
+export const parseJson = (text: string, { bytes, depth, bytesOption, depthOption = 'bus.depth' }: JsonLimits): ParsedJson => {
   // A UTF-16 unit is one byte at least and three at most, so most texts need no counting.
   if (text.length > bytes || (text.length * 3 > bytes && Buffer.byteLength(text) > bytes))
     return { refusal: refusalOf('message.too_large', `at most ${bytes} bytes`, `${bytesOption} ${bytes}`) }
   if (isDeeperThan(text, depth))
-    return { refusal: refusalOf('message.malformed', `nested deeper than ${depth} levels`, `bus.depth ${depth}`) }
-  let value: unknown
+    return { refusal: refusalOf('message.malformed', `nested deeper than ${depth} levels`, `${depthOption} ${depth}`) }
   try {
-    value = JSON.parse(text)
+    return { value: JSON.parse(text) as Json } // what JSON.parse makes
   } catch {
     return { refusal: refusalOf('message.malformed', 'not JSON') }
   }
-  const json = value as Json // what JSON.parse makes
-  return isJsonObject(json) ? { object: json } : { refusal: refusalOf('message.malformed', 'not a JSON object') }
+}
+
+/** Never throws. Refusals: `message.too_large`, `message.malformed`. */
+export const parseObject = (text: string, limits: JsonLimits): Parsed => {
+  const { value, refusal } = parseJson(text, limits)
+  if (refusal !== undefined) return { refusal }
+  return isJsonObject(value) ? { object: value } : { refusal: refusalOf('message.malformed', 'not a JSON object') }
 }

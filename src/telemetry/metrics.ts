@@ -5,14 +5,16 @@ import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom
 import type { DocumentObserver } from '../../actors/document.ts'
 import type { Journals } from '../../actors/journal.ts'
 import type { ActorSystem } from '../../actors/system/system.ts'
+import type { Outcome } from '../../actors/webhook.ts'
 import type { Traffic } from '../doors/sink.ts'
 import { type BusMetrics, busMetrics } from './busMetrics.ts'
-import { level, levelOfEach, sum, sumOfEach } from './instruments.ts'
+import { level, levelOfEach, sum, sumOfEach, tally } from './instruments.ts'
 
 export interface Metrics {
   readonly registry: Registry
   readonly documents: DocumentObserver
   readonly bus: BusMetrics
+  readonly webhooks: { readonly observe: (outcome: Outcome | 'dropped') => void }
   /** Open connections of each door. */
   readonly connections: ReadonlyMap<string, number>
   readonly connectionOpened: (door: string) => void
@@ -59,6 +61,13 @@ export const createMetrics = (system: () => ActorSystem, journals: Journals, tel
     buckets: [0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 1, 5],
     registers,
   })
+  const commitsRefused = new Counter({
+    name: 'troupe_document_commits_refused_total',
+    help: 'Commits of documents that the disk refused; they are tried again.',
+    labelNames: ['code'],
+    registers,
+  })
+  let refusing = 0
   const unsaved = new Gauge({ name: 'troupe_documents_unsaved', help: 'Documents whose last commit the disk refused.', registers })
   const bus = busMetrics(registry, {
     connections: () => [...connections.values()].reduce((total, count) => total + count, 0),
@@ -69,13 +78,18 @@ export const createMetrics = (system: () => ActorSystem, journals: Journals, tel
     registry,
     bus,
     connections,
+    webhooks: { observe: tally(registers, 'troupe_webhooks_total', 'Tries to deliver an event to a webhook.', 'outcome') },
     documents: {
       stored(count, waitedMs) {
         updates.inc(count)
         commits.inc()
         waited.observe(waitedMs / 1_000)
       },
-      unsaved: (change) => unsaved.inc(change),
+      unsaved: (change) => {
+        refusing += change
+        unsaved.set(refusing)
+      },
+      commitRefused: (code) => commitsRefused.inc({ code }),
       compacted: () => compactions.inc(),
       refused: (code) => refused.inc({ code }),
     },

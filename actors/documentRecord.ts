@@ -1,0 +1,160 @@
+/**
+ * The record of a document: what is known about it beside its content. One small JSON entry in the journal `record/ID`; the newest
+ * counts. It outlives the content: a deleted document is its record.
+ *
+ * Promises:
+ * - What begins a change of content (`gone`, `incoming`) is one write. Whoever loads the document next finishes it (`finishExchange`),
+ *   as often as it is interrupted: there is the old content or the new one, whole, and never both.
+ * - A document that somebody just began to write gets its record in the background; without one it is `present` as long as it has content.
+ */
+import { base64 } from '../crdt/base64.ts'
+import { decodeStateVector, encodeStateVector, type StateVector } from '../crdt/stateVector.ts'
+import type { DocumentOrigin } from './documentMessages.ts'
+import { TroupeError } from './errors.ts'
+import type { Journals, Offset } from './journal.ts'
+import type { EpochMs } from './world.ts'
+
+export interface DocumentRecord {
+  readonly createdAt: EpochMs
+  readonly createdBy: string
+  /** Of the last change, the size, and the offset, as they were when the document was measured. */
+  readonly updatedAt: EpochMs
+  readonly bytes: number
+  readonly offset: Offset
+  readonly deletedAt?: EpochMs
+  readonly deletedBy?: string
+  /** The content is gone for good. */
+  readonly purgedAt?: EpochMs
+  /** The content is on its way to this name; nothing is taken in meanwhile. */
+  readonly movingTo?: string
+  readonly movedBy?: string
+  readonly renamedTo?: string
+  readonly origin?: DocumentOrigin
+  /** State vector (base64) of all that this name had and has no more. */
+  readonly retired?: string
+  /** Epoch of the journal that goes, with its history; empty: there is none. */
+  readonly gone?: string
+  /** The content that comes instead waits in `incoming/ID`. */
+  readonly incoming?: boolean
+}
+
+export type Standing = 'absent' | 'present' | 'deleted'
+
+export const standingOf = (record: DocumentRecord | undefined, hasContent: boolean): Standing => {
+  if (record === undefined) return hasContent ? 'present' : 'absent'
+  return record.deletedAt === undefined ? 'present' : 'deleted'
+}
+
+/** Why somebody who asks for it is refused. */
+export const absence = ({ renamedTo }: DocumentRecord): TroupeError =>
+  renamedTo === undefined ? new TroupeError('document.deleted') : new TroupeError('document.renamed', renamedTo)
+
+export const retiredOf = ({ retired }: DocumentRecord): StateVector | undefined => {
+  if (retired === undefined) return undefined
+  const vector = decodeStateVector(base64.decode(retired), Number.POSITIVE_INFINITY)
+  return 'ok' in vector ? undefined : vector // it was encoded here
+}
+
+export const retire = (vector: StateVector): string | undefined =>
+  vector.size === 0 ? undefined : base64.encode(encodeStateVector(vector))
+
+export const recordOf = (id: string): string => `record/${id}`
+const incomingOf = (id: string): string => `incoming/${id}`
+
+const encoder = new TextEncoder()
+const decoder = new TextDecoder()
+
+/** Errors: `journal.corrupt`. */
+export const readRecord = async (journals: Journals, id: string): Promise<{ record?: DocumentRecord; offset: Offset }> => {
+  const [newest] = await journals.read(recordOf(id), { reverse: true, limit: 1 })
+  if (newest === undefined) return { offset: 0 }
+  try {
+    return { record: JSON.parse(decoder.decode(newest.data)) as DocumentRecord, offset: newest.offset }
+  } catch (cause) {
+    throw new TroupeError('journal.corrupt', recordOf(id), { cause })
+  }
+}
+
+/** The journal of a record: written by the document alone, one change after the other. */
+export class RecordJournal {
+  readonly #journals: Journals
+  readonly #id: string
+  #record: DocumentRecord | undefined
+  #offset: Offset
+  #last: Promise<unknown> = Promise.resolve()
+
+  private constructor(journals: Journals, id: string, record: DocumentRecord | undefined, offset: Offset) {
+    this.#journals = journals
+    this.#id = id
+    this.#record = record
+    this.#offset = offset
+  }
+
+  /** Finishes what was begun. Errors: `journal.corrupt`, those of the store. */
+  static async load(journals: Journals, id: string): Promise<RecordJournal> {
+    const { record, offset } = await readRecord(journals, id)
+    const journal = new RecordJournal(journals, id, record, offset)
+    await journal.finishExchange()
+    return journal
+  }
+
+  /** As it is on disk. */
+  get record(): DocumentRecord | undefined {
+    return this.#record
+  }
+
+  /** Resolves when it is on disk. `change` sees what was written before. Errors: those of the store; then nothing has changed. */
+  save(change: (record: DocumentRecord | undefined) => DocumentRecord): Promise<DocumentRecord> {
+    const saved = this.#last.then(async () => {
+      const next = change(this.#record)
+      const expected = this.#offset === 0 ? 'none' : this.#offset
+      const { last } = await this.#journals.append(recordOf(this.#id), [encoder.encode(JSON.stringify(next))], { expected })
+      this.#record = next
+      this.#offset = last
+      // An older one that stays costs nothing but its bytes; the next write takes it along.
+      this.#journals.trim(recordOf(this.#id), last).catch(() => {})
+      return next
+    })
+    this.#last = saved.catch(() => {})
+    return saved
+  }
+
+  /** Puts content where the record can call for it. On disk when resolved. Errors: `journal.too_large`, those of the store. */
+  async stage(entries: readonly Uint8Array[]): Promise<void> {
+    await this.#journals.remove(incomingOf(this.#id))
+    await this.#journals.append(incomingOf(this.#id), entries, { expected: 'none' })
+  }
+
+  /** The old content goes, the new one comes, the record says that it is so. Can be interrupted anywhere and called again. */
+  async finishExchange(): Promise<void> {
+    const record = this.#record
+    if (record?.gone === undefined && record?.incoming === undefined) return
+    const document = `document/${this.#id}`
+    const journals = this.#journals
+    const { epoch } = await journals.head(document)
+    if (epoch !== '' && epoch === record.gone) {
+      // The content last: as long as it is there, this is done again.
+      for (const journal of [`history/${this.#id}`, `quarantine/${document}`, document]) await journals.remove(journal)
+    }
+    if (record.incoming === true) {
+      if ((await journals.head(document)).epoch === '') await journals.append(document, await this.#staged(), { expected: 'none' })
+      await journals.remove(incomingOf(this.#id))
+    }
+    await this.save((present) => {
+      const { gone: _, incoming: __, ...rest } = present as DocumentRecord // it is the one from above
+      return rest
+    })
+  }
+
+  async #staged(): Promise<Uint8Array[]> {
+    const staged: Uint8Array[] = []
+    for (let after = 0; ; ) {
+      const entries = await this.#journals.read(incomingOf(this.#id), { after })
+      if (entries.length === 0) break
+      for (const { data } of entries) staged.push(data)
+      after = entries.at(-1)?.offset ?? after
+    }
+    if (staged.length === 0) throw new TroupeError('journal.corrupt', `${incomingOf(this.#id)} is empty`)
+    return staged
+  }
+}

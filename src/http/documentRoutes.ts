@@ -1,0 +1,116 @@
+/**
+ * Registers routes about documents: finds out who asks, counts the request, reads query and body by the schemas of the route,
+ * checks what it demands, and sends what its handler answers.
+ */
+import type { IncomingMessage } from 'node:http'
+import type { FastifyInstance, FastifyPluginAsync, FastifyReply, FastifyRequest } from 'fastify'
+import { TroupeError } from '../../actors/errors.ts'
+import type { Json } from '../../actors/output.ts'
+import type { Visitor } from '../auth/visitors.ts'
+import type { Config } from '../config.ts'
+import { parseJson } from '../doors/json.ts'
+import { type ApiReply, paramsOf, routerPath } from './apiRoute.ts'
+import { corsHeaders } from './cors.ts'
+import { type DocumentRoute, DocumentSession } from './documentSession.ts'
+import { RefusedRequest, sendError } from './errors.ts'
+import { read } from './parameters.ts'
+import type { HttpSession, HttpSessions } from './session.ts'
+
+export interface DocumentRoutesOptions {
+  readonly identify: (request: IncomingMessage) => Promise<Visitor>
+  readonly sessions: HttpSessions
+  readonly routes: readonly DocumentRoute[]
+  readonly config: Pick<Config, 'limits' | 'documents' | 'origins'>
+}
+
+const binaryType = 'application/octet-stream'
+const jsonTypes = ['application/json', 'application/json-patch+json']
+
+class DocumentRoutes {
+  readonly #options: DocumentRoutesOptions
+
+  constructor(options: DocumentRoutesOptions) {
+    this.#options = options
+  }
+
+  #handler(route: DocumentRoute) {
+    const { path, demands } = route
+    const hasName = path.includes('{name}')
+    return async (request: FastifyRequest, reply: FastifyReply): Promise<unknown> => {
+      const session = request.session as HttpSession // set before any handler runs
+      session.count('request.command')
+      const params = paramsOf(request)
+      const document = hasName ? new DocumentSession(session, params.name as string) : (undefined as never) // no such route reads it
+      if (demands !== undefined) await document.demand(demands)
+      const query = route.query === undefined ? {} : read(route.query, request.query)
+      const { body, bytes } = this.#body(route, request)
+      return send(reply, await route.handle({ session, document, query, body, bytes, params, request }))
+    }
+  }
+
+  /** Errors: `http.unsupported_type`, `message.malformed`, `message.too_large`, `command.bad_parameters`. */
+  #body({ body }: DocumentRoute, request: FastifyRequest): { readonly body: unknown; readonly bytes: Uint8Array | undefined } {
+    const given = request.body
+    const isEmpty = given === undefined || given === null || given === ''
+    if (isEmpty) {
+      if (body?.isRequired === true) throw new TroupeError('message.malformed', 'the body is missing')
+      return { body: undefined, bytes: undefined }
+    }
+    if (given instanceof Uint8Array) {
+      if (body?.isBinary !== true) throw new TroupeError('http.unsupported_type', `${binaryType} is not taken here`)
+      return { body: undefined, bytes: given }
+    }
+    if (body?.schema === undefined) {
+      if (body?.isBinary === true) throw new TroupeError('http.unsupported_type', `only ${binaryType} is taken here`)
+      return { body: undefined, bytes: undefined }
+    }
+    return { body: read(body.schema, this.#json(given as string)), bytes: undefined } // as the parsers below leave it
+  }
+
+  #json(text: string): Json {
+    const { limits, documents } = this.#options.config
+    const parsed = parseJson(text, {
+      bytes: limits.messageBytes,
+      bytesOption: 'limits.messageBytes',
+      depth: documents.depth,
+      depthOption: 'documents.depth',
+    })
+    if (parsed.refusal !== undefined) throw new RefusedRequest(parsed.refusal)
+    return parsed.value
+  }
+
+  readonly #identified = async (request: FastifyRequest, reply: FastifyReply): Promise<void> => {
+    reply.headers({ 'cache-control': 'no-store', ...corsHeaders(this.#options.config.origins, request.headers.origin) })
+    request.session = await this.#options.sessions.open(await this.#options.identify(request.raw))
+  }
+
+  register(app: FastifyInstance): void {
+    const { messageBytes } = this.#options.config.limits
+    app.decorateRequest('session', undefined)
+    app.addHook('onRequest', this.#identified)
+    app.setErrorHandler((error, request, reply) => {
+      const { world, client } = this.#options.sessions.options
+      const refusal = sendError(reply, error, world.log)
+      if (request.session === undefined) client.observe.refused(refusal.code)
+      else request.session.refused(refusal)
+    })
+    // Nothing that a page of another origin could send without asking first (Fetch §2.2.2), as for channels.
+    app.removeAllContentTypeParsers()
+    app.addContentTypeParser(jsonTypes, { parseAs: 'string', bodyLimit: messageBytes }, (_request, text, done) => done(null, text))
+    app.addContentTypeParser(binaryType, { parseAs: 'buffer', bodyLimit: messageBytes }, (_request, bytes, done) => done(null, bytes))
+    for (const route of this.#options.routes)
+      app.route({ method: route.method, url: routerPath(route.path), bodyLimit: messageBytes, handler: this.#handler(route) })
+  }
+}
+
+const send = (reply: FastifyReply, { status = 200, headers = {}, type, body }: ApiReply): unknown => {
+  reply.status(status).headers(headers)
+  if (type !== undefined) reply.type(type)
+  // Fastify takes Buffers as they are; a bare Uint8Array it would spell as JSON.
+  return body instanceof Uint8Array ? Buffer.from(body.buffer, body.byteOffset, body.byteLength) : body
+}
+
+export const documentRoutes =
+  (options: DocumentRoutesOptions): FastifyPluginAsync =>
+  async (app) =>
+    new DocumentRoutes(options).register(app)

@@ -1,0 +1,121 @@
+/**
+ * What a request about a document may do: whose it is, which document, and the way to it.
+ *
+ * A route about documents is data (apiRoute.ts) and a handler that gets a `DocumentCall`; before it runs, the account was found,
+ * the request counted, `demands` checked, query and body read.
+ */
+import type { FastifyRequest } from 'fastify'
+import type { z } from 'zod'
+import { type Account, scopedId } from '../../actors/account.ts'
+import type { DocumentMessage } from '../../actors/documentMessages.ts'
+import { type ErrorCode, isTroupeError, TroupeError } from '../../actors/errors.ts'
+import type { Address } from '../../actors/system/address.ts'
+import type { Message } from '../../actors/system/message.ts'
+import type { Author } from '../../crdt/change.ts'
+import { documentName } from '../documents/name.ts'
+import type { ApiOperation, ApiReply } from './apiRoute.ts'
+import type { HttpSession } from './session.ts'
+
+/** What an account may do with a document, over HTTP. */
+export type DocumentAction = 'read' | 'comment' | 'write' | 'create' | 'delete'
+
+/** Loading a large document that nobody has open takes longer than a message to one that is there. */
+const askTimeoutMs = 30_000
+
+/** What the actor system says about an actor that cannot be reached, in words about documents. */
+const unreachable: Readonly<Partial<Record<ErrorCode, ErrorCode>>> = {
+  'actor.ask_timeout': 'document.unavailable',
+  'actor.failed': 'document.unavailable',
+  'actor.stopped': 'document.unavailable',
+  'actor.mailbox_full': 'document.busy',
+}
+
+const aboutDocuments = (error: unknown): unknown => {
+  const code = isTroupeError(error) ? unreachable[error.code] : undefined
+  return code === undefined ? error : new TroupeError(code, undefined, { cause: error })
+}
+
+export class DocumentSession {
+  /** As the tenant knows it. */
+  readonly name: string
+  /** Among those of all tenants. */
+  readonly id: string
+  readonly session: HttpSession
+
+  /** Errors: `connection.bad_name`. */
+  constructor(session: HttpSession, name: string) {
+    this.session = session
+    this.name = documentName(name)
+    this.id = scopedId(session.account.tenant, this.name)
+  }
+
+  get account(): Account {
+    return this.session.account
+  }
+
+  get address(): Address {
+    return `document/${this.id}`
+  }
+
+  /** Of what this request changes. */
+  get author(): Author {
+    const { isAnonymous, user } = this.account
+    return { user: isAnonymous ? '' : user, via: 'http' }
+  }
+
+  /** Another document of the same account. */
+  sibling(name: string): DocumentSession {
+    return new DocumentSession(this.session, name)
+  }
+
+  /** Errors: `access.denied`, and those of the hook `onDocumentAccess`. */
+  async demand(action: DocumentAction): Promise<void> {
+    const { isAllowed, rule } = this.session.may('document', this.name, action)
+    if (!isAllowed) throw new TroupeError('access.denied', rule, { rule })
+  }
+
+  /** Asks the document; the answer is what it answers to this message. */
+  ask<Answer>(message: DocumentMessage): Promise<Answer> {
+    return this.askActor<Answer>(this.address, message)
+  }
+
+  /** Errors: `document.unavailable`, `document.busy`, and what the actor refuses with. */
+  async askActor<Answer>(address: Address, message: Message): Promise<Answer> {
+    try {
+      return (await this.session.ask(address, message, { timeoutMs: askTimeoutMs })) as Answer // what that actor answers
+    } catch (error) {
+      throw aboutDocuments(error)
+    }
+  }
+}
+
+export interface DocumentCall<Query = unknown, Body = unknown> {
+  readonly session: HttpSession
+  /** Of routes with a name in their path. */
+  readonly document: DocumentSession
+  readonly query: Query
+  /** The JSON body; undefined when there was none, or another one. */
+  readonly body: Body
+  /** A body of `application/octet-stream`. */
+  readonly bytes: Uint8Array | undefined
+  /** Of the path, decoded. */
+  readonly params: Readonly<Record<string, string>>
+  readonly request: FastifyRequest
+}
+
+export interface DocumentRoute extends ApiOperation {
+  /** Checked before the handler runs; a route without it checks by itself. */
+  readonly demands?: DocumentAction
+  handle(call: DocumentCall): Promise<ApiReply> | ApiReply
+}
+
+interface Typed<Query extends z.ZodObject, Body extends z.ZodType> extends Omit<ApiOperation, 'query' | 'body'> {
+  readonly demands?: DocumentAction
+  readonly query?: Query
+  readonly body?: { readonly schema?: Body; readonly isBinary?: boolean; readonly isRequired?: boolean }
+  handle(call: DocumentCall<z.output<Query>, z.output<Body> | undefined>): Promise<ApiReply> | ApiReply
+}
+
+/** Query and body have in the handler the types of their schemas; they were read with them. */
+export const documentRoute = <Query extends z.ZodObject, Body extends z.ZodType>(route: Typed<Query, Body>): DocumentRoute =>
+  route as unknown as DocumentRoute
