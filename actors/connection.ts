@@ -186,14 +186,14 @@ class Connection {
     if (access === before) return 'same'
     this.#access = access
     // Told before anything is answered: a client that may only read does not let its user type.
-    this.publish(publication([{ kind: 'access', bytes: accessBytes[access] }]))
+    this.life.send(publication([{ kind: 'access', bytes: accessBytes[access] }]))
     if (before === undefined) this.#join(access)
     else this.#scope.tell(this.#document, { type: 'document.access', access })
     return 'changed'
   }
 
   #deny(error: unknown): AccessOutcome {
-    if (isTroupeError(error)) this.life.close(error.code, error.rule ?? error.detail)
+    if (isTroupeError(error)) this.life.close(error.code, error.detail || (error.rule ?? ''))
     else this.life.close('hook.rejected', '')
     return 'ended'
   }

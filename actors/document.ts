@@ -21,6 +21,7 @@ import { DocumentLog, type LogObserver, type LogOptions } from './documentLog.ts
 import type { DocumentAccess, DocumentBytes, DocumentMessage, Edited, Participation, Refused } from './documentMessages.ts'
 import { DocumentNews } from './documentNews.ts'
 import { DocumentPresence, type PresenceOptions } from './documentPresence.ts'
+import { DocumentReceipts, type Dues, type ReceiptOptions } from './documentReceipts.ts'
 import { type ErrorCode, TroupeError } from './errors.ts'
 import type { Offset } from './journal.ts'
 import { type Part, publication } from './publication.ts'
@@ -29,7 +30,7 @@ import { defineActor } from './system/definition.ts'
 import type { Scope } from './system/scope.ts'
 import type { DocumentEvent } from './webhook.ts'
 
-export interface DocumentOptions extends LogOptions, PresenceOptions {
+export interface DocumentOptions extends LogOptions, PresenceOptions, ReceiptOptions {
   readonly idleMs?: number
   readonly updateLimits?: UpdateLimits
   /** For metrics. */
@@ -46,18 +47,11 @@ export interface DocumentObserver extends LogObserver {
 interface Session {
   readonly address: Address
   readonly owner: AwarenessOwner
-  readonly wantsReceipts: boolean
   readonly author: Author
+  readonly dues: Dues
   access: DocumentAccess
-  /** Step 1 was sent because something was missing, and no answer has come yet. */
-  isAsked: boolean
-  /** Receipts of updates that build on something missing; due when the answer to that is on disk. */
-  heldReceipts: number
 }
 
-const noBytes = new Uint8Array(0)
-const saved: Part = { kind: 'saved', bytes: noBytes }
-const refused: Part = { kind: 'refused', bytes: noBytes }
 const encoder = new TextEncoder()
 
 /** One document in memory. The handlers at the end of the file are its table; they are one line each. */
@@ -68,8 +62,7 @@ class OpenDocument {
   readonly news: DocumentNews
   readonly #scope: Scope
   readonly #options: DocumentOptions
-  /** Receipts that are due, for each connection; told at the end of the window. */
-  #receipts = new Map<Address, number>()
+  readonly receipts: DocumentReceipts
 
   constructor(scope: Scope, options: DocumentOptions, log: DocumentLog) {
     this.#scope = scope
@@ -82,9 +75,10 @@ class OpenDocument {
       () => log.plan(),
       (code) => options.observe?.refused(code),
     )
+    this.receipts = new DocumentReceipts(scope, options, log)
     log.begin({
       flushed: (batch) => this.#publish(batch),
-      settled: () => this.#payReceipts(),
+      settled: () => this.receipts.pay(),
       hasNews: () => this.presence.hasNews,
       readers: () => this.sessions.size,
     })
@@ -109,7 +103,8 @@ class OpenDocument {
     const user = account.isAnonymous ? undefined : account.user
     const owner: AwarenessOwner = { id: address, user }
     const author: Author = { user: user ?? '', via: '' }
-    this.sessions.set(address, { address, owner, author, wantsReceipts, access, isAsked: false, heldReceipts: 0 })
+    const dues = this.receipts.open(address, wantsReceipts)
+    this.sessions.set(address, { address, owner, author, dues, access })
     this.#scope.watch(address)
     this.present(address)
   }
@@ -118,7 +113,7 @@ class OpenDocument {
     const session = this.sessions.get(address)
     if (session === undefined) return
     this.sessions.delete(address)
-    this.#receipts.delete(address)
+    this.receipts.close(session.dues)
     this.#scope.unwatch(address)
     this.presence.release(session.owner)
   }
@@ -145,28 +140,26 @@ class OpenDocument {
   hear(address: Address, update: Uint8Array, isAnswer: boolean): void {
     const session = this.sessions.get(address)
     if (session === undefined) return
-    if (isAnswer) session.isAsked = false
+    const { dues } = session
+    const receipts = this.receipts.earns(dues, isAnswer)
     const limits = isAnswer ? stateLimits : this.#options.updateLimits
     const { document } = this.log
     const examined = document.examine(update, limits)
     if (!examined.ok) {
+      this.receipts.refuse(dues, receipts)
       this.#refuse(address, 'connection.bad_message', `${examined.code}: ${examined.detail}`)
       return
     }
-    if (session.access !== 'write' && examined.verdict !== 'known') return this.#hearReader(session, examined.inspection, isAnswer)
-    if (examined.verdict === 'missing') return this.#hearMissing(session, update, isAnswer)
-    if (examined.verdict === 'known') {
-      // A repetition: it is on disk, or on its way there, and its sender waits to hear so.
-      if (!examined.inspection.isEmpty && !isAnswer) this.#echo(address, update.slice())
-      this.#owe(session, isAnswer)
-      return
+    const { verdict, inspection } = examined
+    if (session.access !== 'write' && verdict !== 'known') return this.#hearReader(session, inspection, isAnswer, receipts)
+    if (verdict === 'missing') return this.#hearMissing(session, update, inspection, isAnswer, receipts)
+    if (verdict === 'new') {
+      if (this.log.isOverfull) return this.#refuse(address, 'document.unsaved', this.#scope.address)
+      this.#admit(update, inspection, session.author)
     }
-    if (this.log.isOverfull) {
-      this.#refuse(address, 'document.unsaved', this.#scope.address)
-      return
-    }
-    this.#admit(update, examined.inspection, session.author)
-    this.#owe(session, isAnswer)
+    // A repetition is on disk, or on its way there, and its sender waits to hear so.
+    else if (!inspection.isEmpty && !isAnswer) this.#echo(address, update.slice())
+    this.receipts.taken(dues, receipts, isAnswer)
   }
 
   #admit(update: Uint8Array, inspection: UpdateInspection, author: Author): void {
@@ -174,66 +167,40 @@ class OpenDocument {
     this.news.by(author.user)
   }
 
-  /** A receipt for what was just taken, and with the answer to a question for what had to wait for it. */
-  #owe(session: Session, isAnswer: boolean): void {
-    if (!session.wantsReceipts) return
-    const count = 1 + (isAnswer ? session.heldReceipts : 0)
-    if (isAnswer) session.heldReceipts = 0
-    const { address } = session
-    this.log.whenSaved(() => {
-      if (this.sessions.get(address) === session) this.#receipts.set(address, (this.#receipts.get(address) ?? 0) + count)
-    })
-    if (this.log.unsaved === 0) this.#payReceipts()
-  }
-
-  #payReceipts(): void {
-    if (this.#receipts.size === 0) return
-    const due = this.#receipts
-    this.#receipts = new Map()
-    for (const [address, count] of due) this.#scope.tell(address, publication(Array<Part>(count).fill(saved)))
-  }
-
   /**
    * A reader that changed something believes that it will be saved, so it is told, and where it cannot be told otherwise sent
    * away. Its answer to our question always lists all deletions that it knows of, ours too; those are passed over.
    */
-  #hearReader(session: Session, inspection: UpdateInspection, isAnswer: boolean): void {
-    if (isAnswer && !this.log.document.hasNewStructs(inspection)) return this.#owe(session, isAnswer)
-    if (session.wantsReceipts) {
-      this.#options.observe?.refused('access.denied')
-      this.#scope.tell(session.address, publication([refused]))
-      return
-    }
-    this.#refuse(session.address, 'access.denied', `needs ${this.#scope.address.replace('/', ':')}:write`)
+  #hearReader(session: Session, inspection: UpdateInspection, isAnswer: boolean, receipts: number): void {
+    const { dues, address } = session
+    if (isAnswer && !this.log.document.hasNewStructs(inspection)) return this.receipts.taken(dues, receipts, isAnswer)
+    if (!dues.wantsReceipts) return this.#refuse(address, 'access.denied', `needs ${this.#scope.address.replace('/', ':')}:write`)
+    this.#options.observe?.refused('access.denied')
+    this.receipts.refuse(dues, receipts)
   }
 
   /**
    * It builds on something that is not here: ask for it. If even the answer to that has holes (the client itself waits for
-   * something), the part that fits is taken, and nobody is asked again, for the same answer would come.
+   * something), the part that fits is taken, and it is asked again only after a while, for the same answer would come.
    */
-  #hearMissing(session: Session, update: Uint8Array, isAnswer: boolean): void {
+  #hearMissing({ dues, address, author }: Session, update: Uint8Array, inspection: UpdateInspection, isAnswer: boolean, receipts: number): void {
     this.#options.observe?.refused('update.missing')
-    session.heldReceipts++
-    if (!isAnswer) {
-      if (session.isAsked) return
-      session.isAsked = true
-      this.#scope.tell(session.address, publication([this.#vector()]))
-      return
-    }
+    // Of an answer to a question of ours only what it brings counts; what it lacks was nobody's change.
+    if ((!isAnswer || receipts > 0) && !this.receipts.hold(dues, inspection, receipts))
+      return this.#refuse(address, 'document.busy', 'too much builds on something that the document does not have')
+    if (!isAnswer) return this.receipts.ask(dues)
+    this.receipts.hasHoles(dues)
     const { snapshot, tail } = this.log.document
     const copy = update.slice()
     this.log.background.run(
       this.#options.work.run('integrablePart', snapshot, [...tail], copy),
       (part) => {
         const examined = part === undefined ? undefined : this.log.document.examine(part, stateLimits)
-        if (part !== undefined && examined?.ok && examined.verdict === 'new') this.#admit(part, examined.inspection, session.author)
+        if (part !== undefined && examined?.ok && examined.verdict === 'new') this.#admit(part, examined.inspection, author)
+        this.receipts.partTaken(dues)
       },
       () => {}, // its author still has it, and gives it back when it synchronises again
     )
-  }
-
-  #vector(): Part {
-    return { kind: 'vector', bytes: this.log.document.encodeStateVector() }
   }
 
   #echo(address: Address, bytes: Uint8Array): void {
@@ -242,24 +209,33 @@ class OpenDocument {
 
   /** Answered when everything that came before it is on disk. */
   barrier(address: Address, payload: Uint8Array): void {
-    const bytes = payload.slice()
-    if (this.sessions.has(address)) this.log.whenSaved(() => this.#scope.tell(address, publication([{ kind: 'barrier', bytes }])))
+    const session = this.sessions.get(address)
+    if (session !== undefined) this.receipts.barrier(session.dues, payload.slice())
   }
 
   /**
    * Answers "this is what I have" with everything in memory. That is no acknowledgement: should the process die before the
    * newest of it is on disk, everybody who has it gives it back when they synchronise with the next one.
    */
-  synchronise(address: Address, stateVector: Uint8Array): void {
-    if (!this.sessions.has(address)) return
+  synchronise(address: Address, stateVector: Uint8Array, isCounted = false): void {
+    const session = this.sessions.get(address)
+    if (session === undefined) return
+    if (!isCounted) this.receipts.countAnew(session.dues)
     const answer = this.log.document.answer(stateVector)
     if (!answer.ok) return this.#refuse(address, 'connection.bad_message', `${answer.code}: ${answer.detail}`)
     const updates = [...answer.updates]
     // One update is the whole answer; of several, an empty last one says that they were all.
     const last = updates.length === 1 ? (updates.pop() as Uint8Array) : emptyUpdate // length is 1
     const parts: Part[] = updates.map((bytes) => ({ kind: 'update', bytes }))
-    parts.push({ kind: 'state', bytes: last }, this.#vector())
+    parts.push({ kind: 'state', bytes: last }, this.receipts.question(session.dues))
     this.#scope.tell(address, publication(parts, true))
+  }
+
+  /** Which history this is. */
+  async tellEpoch(address: Address): Promise<void> {
+    if (!this.sessions.has(address)) return
+    const { epoch } = await this.#options.journals.head(this.#scope.address)
+    this.#scope.tell(address, publication([{ kind: 'epoch', bytes: encoder.encode(epoch) }]))
   }
 
   // ── what the server itself does ────────────────────────────────────────────────────────────────────────────────
@@ -278,7 +254,12 @@ class OpenDocument {
     if (examined.verdict === 'missing') throw new TroupeError('document.invalid', 'it builds on something that the document does not have')
     if (this.log.isOverfull) throw new TroupeError('document.unsaved', this.#scope.address)
     if (examined.verdict === 'new') this.#admit(update, examined.inspection, author)
-    return new Promise((resolve) => this.log.whenSaved(() => resolve({ offset: this.log.saved })))
+    return new Promise((resolve, reject) =>
+      this.log.whenSaved(
+        () => resolve({ offset: this.log.saved }),
+        () => reject(new TroupeError('document.unavailable', 'it was closed before the change was on disk; ask again')),
+      ),
+    )
   }
 
   broadcast(payload: string): void {
@@ -314,6 +295,8 @@ export const documentKind = (options: DocumentOptions) =>
   defineActor<OpenDocument, DocumentMessage>({
     kind: 'document',
     passivation: { idleMs: options.idleMs ?? 120_000 },
+    // Its clients are told and come back, and the first of them has it loaded anew; a load that failed refuses only those who waited.
+    supervision: { onFailure: 'stop' },
     state: (scope) => OpenDocument.load(scope, options),
     canPassivate: (document) => document.isClean,
     beforePassivation: (document) => document.log.save(),
@@ -328,8 +311,12 @@ export const documentKind = (options: DocumentOptions) =>
       'document.access': (document, { access }, { from }) => {
         if (from !== undefined) document.setAccess(from, access)
       },
-      'document.sync': (document, { stateVector }, { from }) => {
-        if (from !== undefined) document.synchronise(from, stateVector)
+      'document.sync': (document, { stateVector, isCounted }, { from }) => {
+        if (from !== undefined) document.synchronise(from, stateVector, isCounted)
+      },
+      'document.countAnew': (document, _message, { from }) => {
+        const session = from && document.sessions.get(from)
+        if (session) document.receipts.countAnew(session.dues)
       },
       'document.update': (document, { update, isAnswer }, { from }) => {
         if (from !== undefined) document.hear(from, update, isAnswer)
@@ -343,6 +330,7 @@ export const documentKind = (options: DocumentOptions) =>
       'document.barrier': (document, { payload }, { from }) => {
         if (from !== undefined) document.barrier(from, payload)
       },
+      'document.epoch': (document, _message, { from }) => (from === undefined ? undefined : document.tellEpoch(from)),
       'document.stateless': () => {},
       'document.pulse': () => {},
       'document.state': (document) => document.state(),
@@ -351,7 +339,8 @@ export const documentKind = (options: DocumentOptions) =>
       'actor.stopped': (document, { address }) => document.leave(address),
       'document.flush': (document) => document.log.flush(),
       'document.expire': (document) => document.presence.expire(),
-      'document.compact': (document) => document.log.compactIfNeeded(),
+      'document.compact': (document) => document.log.rested(),
+      'document.look': (document) => document.receipts.look(),
       'document.news': (document) => document.news.tell(),
     },
   })

@@ -86,7 +86,7 @@ export class DocumentLog {
   #isFlushPlanned = false
   #lastFlushAt: EpochMs = 0
   /** What is to be told when a certain offset is on disk; in order. */
-  #owed: { readonly after: Offset; readonly pay: () => void }[] = []
+  #owed: { readonly after: Offset; readonly pay: () => void; readonly lost: (() => void) | undefined }[] = []
   /** Offset of the entry just before the tail. */
   #tailAfter: Offset
   /** Offset of the last entry on disk. */
@@ -160,10 +160,14 @@ export class DocumentLog {
     this.plan()
   }
 
-  /** Calls back when everything that was admitted so far is on disk; at once if it is. */
-  whenSaved(pay: () => void): void {
+  /** Calls back when everything that was admitted so far is on disk; at once if it is. `lost`: the incarnation ended before. */
+  whenSaved(pay: () => void, lost?: () => void): void {
     if (isSaved(this.life)) pay()
-    else this.#owed.push({ after: this.#saved + this.#unsaved.length, pay })
+    else this.#owed.push({ after: this.#saved + this.#unsaved.length, pay, lost })
+  }
+
+  vector(): { readonly clocks: ReadonlyMap<number, number>; readonly bytes: Uint8Array } {
+    return { clocks: this.document.stateVector, bytes: this.document.encodeStateVector() }
   }
 
   // ── the window ─────────────────────────────────────────────────────────────────────────────────────────────────
@@ -244,6 +248,7 @@ export class DocumentLog {
   end(): Promise<unknown> | undefined {
     if (isRefused(this.life)) this.#options.observe?.unsaved(-1)
     this.life.happened('ended')
+    for (const { lost } of this.#owed.splice(0)) lost?.()
     return this.background.end()
   }
 

@@ -17,7 +17,12 @@ export type DocumentAccess = 'write' | 'comment' | 'read'
 /** What a client of a document may say. */
 export type DocumentRequest =
   /** "This is what I have": answered with what is missing. */
-  | { readonly type: 'document.sync'; readonly stateVector: Uint8Array }
+  | { readonly type: 'document.sync'; readonly stateVector: Uint8Array; readonly isCounted?: boolean }
+  /**
+   * The client asked "what do I lack?" and counts its changes anew from here; the question itself (`isCounted`) comes later, for
+   * another one is being answered.
+   */
+  | { readonly type: 'document.countAnew' }
   /** `isAnswer`: everything that the client has beyond the server, and not one change. */
   | { readonly type: 'document.update'; readonly update: Uint8Array; readonly isAnswer: boolean }
   | { readonly type: 'document.awareness'; readonly update: Uint8Array }
@@ -25,6 +30,8 @@ export type DocumentRequest =
   | { readonly type: 'document.presence' }
   /** Given back when everything that came before it from this client is on disk. */
   | { readonly type: 'document.barrier'; readonly payload: Uint8Array }
+  /** "Which epoch does the document have?" */
+  | { readonly type: 'document.epoch' }
   /** A text of the application's own protocol; never stored. */
   | { readonly type: 'document.stateless'; readonly payload: string }
 
@@ -60,6 +67,7 @@ export type DocumentMessage =
   | { readonly type: 'document.flush' }
   | { readonly type: 'document.expire' }
   | { readonly type: 'document.compact' }
+  | { readonly type: 'document.look' }
   | { readonly type: 'document.news' }
 
 /**

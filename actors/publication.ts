@@ -16,6 +16,8 @@ export type Part =
   | { readonly kind: 'barrier'; readonly bytes: Uint8Array }
   /** What this client may do from now on: `write`, `comment` or `read`, as text. */
   | { readonly kind: 'access'; readonly bytes: Uint8Array }
+  /** Which history the document has, in UTF-8. */
+  | { readonly kind: 'epoch'; readonly bytes: Uint8Array }
   /** A text of the application's own protocol, in UTF-8. */
   | { readonly kind: 'stateless'; readonly bytes: Uint8Array }
 

@@ -96,7 +96,7 @@ export class Attribution {
     return typeof this.at(client, clock) !== 'number'
   }
 
-  *[Symbol.iterator](): Iterable<readonly [client: number, clock: number, length: number]> {
+  *[Symbol.iterator](): IterableIterator<readonly [client: number, clock: number, length: number]> {
     for (const [client, all] of this.#stretches) for (const { clock, end } of all) yield [client, clock, end - clock]
   }
 }

@@ -2,7 +2,7 @@
  * The messages of y-protocols, on bytes. One WebSocket frame is one message: y-websocket up to 3.1 reads the first and drops
  * the rest. From y-protocols `PROTOCOL.md` and y-websocket 3.1:
  *
- *   frame      = 0 sync | 1 awareness | 2 auth | 3 | 102 status                numbers are varUints, `block` is a length and bytes
+ *   frame      = 0 sync | 1 awareness | 2 auth | 3 | 102 status | 103 epoch                numbers are varUints, `block` is a length and bytes
  *   sync       = 0 block       step 1: my state vector; answer with step 2, then with your own step 1
  *              | 1 block       step 2: what you lack; makes the client "synced"
  *              | 2 block       an update
@@ -10,6 +10,7 @@
  *   auth       = 0 text        refused, with the reason; the client only logs it
  *   3                          send me all awareness; y-sweet's client adds a payload, which is ignored
  *   102 block                  how much of mine have you saved; y-sweet
+ *   103 block                  which epoch does the document have; the answer is a text. Troupe's own client
  *
  * Blocks are views into the frame, not copies. What they contain is not looked at here.
  */
@@ -26,6 +27,7 @@ export type Message =
   | { readonly type: 'awareness.query' }
   | { readonly type: 'auth.denied'; readonly reason: string }
   | { readonly type: 'sync.status'; readonly payload: Uint8Array }
+  | { readonly type: 'epoch.query' }
 
 const trailing = new Refusal('trailing_bytes', 'bytes follow the message')
 const unknownMessage = new Refusal('kind', 'an unknown message')
@@ -64,6 +66,9 @@ const read = (): Message => {
       return { type: 'awareness.query' }
     case 102:
       return { type: 'sync.status', payload: cursor.block() }
+    case 103:
+      cursor.block()
+      return { type: 'epoch.query' }
     default:
       throw unknownMessage
   }

@@ -14,6 +14,8 @@
  *          ←── 1 awareness ───────
  *   ── 102 payload ──────────────→           have you saved all that?
  *          ←── 102 payload ───────           yes
+ *   ── 103 (empty) ──────────────→           which history is this?
+ *          ←── 103 epoch ─────────           empty before the first change
  *
  * Numbers are varUints, the rest are length and bytes (see crdt/sync.ts). Source: y-protocols PROTOCOL.md, y-websocket 3.1, y-sweet's `sync-status`.
  */
@@ -23,6 +25,7 @@ import type { Decoded, Door } from './door.ts'
 
 /** y-sweet's clients count their changes and send the number; it comes back when all of them are on disk. */
 const syncStatus = 102
+const epoch = 103
 
 const decode = (frame: Uint8Array): Decoded => {
   const message = decodeMessage(frame)
@@ -40,6 +43,8 @@ const decode = (frame: Uint8Array): Decoded => {
       return { ok: true, message: { type: 'document.presence' } }
     case 'sync.status':
       return { ok: true, message: { type: 'document.barrier', payload: message.payload } }
+    case 'epoch.query':
+      return { ok: true, message: { type: 'document.epoch' } }
     case 'auth.denied':
       return { ok: false, detail: 'kind: a message that only servers send' }
   }
@@ -51,6 +56,7 @@ const numbers: Readonly<Partial<Record<Part['kind'], readonly number[]>>> = {
   update: [0, 2],
   awareness: [1],
   barrier: [syncStatus],
+  epoch: [epoch],
 }
 
 const head = ({ kind, bytes }: Part): Uint8Array | undefined => {

@@ -263,8 +263,8 @@ export class Server implements Listener {
       },
       terminated: (isCut) => this.host.saw(isCut ? 'the server gives up a dead socket' : 'the server breaks a socket off'),
     }
-    const account = { user: address, tenant: '', isAnonymous: true, permissions: [] }
-    const input: ConnectionInput = { sink: socket, document: socket.document, account, access: 'write', wantsReceipts: false }
+    const account = { user: address, tenant: '', isAnonymous: true, permissions: ['document:*'] }
+    const input: ConnectionInput = { sink: socket, document: socket.document, account, door: 'yjs', wantsReceipts: false }
     this.system.begin(address, input)
     return side
   }

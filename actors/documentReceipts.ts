@@ -1,0 +1,261 @@
+/**
+ * What the sessions of a document were asked and are owed: receipts ("saved"), echoes of barriers, and questions for what is missing.
+ *
+ * Promises: a receipt comes after the commit that holds what it stands for, and once. What builds on something missing is held:
+ * its receipt comes when an answer of the client has brought that, and all of it is on disk. A client that counts anew is owed
+ * nothing of before. Whoever does not answer is asked again, ever more seldom; whoever has written and fell silent is asked once
+ * whether both sides have the same.
+ *
+ * How stock clients count (HocuspocusProvider 3 and 4): one for each update, one for the answer to their own question, which they ask
+ * when they connect and when they are told to (`forceSync`) and which sets the count to one; nothing for answers to questions that
+ * are the server's own. One receipt too many would show "saved" too early, one too few would never show it.
+ */
+import type { StateVector } from '../crdt/stateVector.ts'
+import type { Reach, UpdateInspection } from '../crdt/update.ts'
+import { type Part, publication } from './publication.ts'
+import type { Address } from './system/address.ts'
+import type { Scope } from './system/scope.ts'
+import type { EpochMs } from './world.ts'
+
+export interface ReceiptOptions {
+  /** Wait before a client is asked again for what is missing; doubles up to 5 minutes. Default 10 000. */
+  readonly askAgainMs?: number
+  /** A client that wrote and then wrote nothing for so long is asked whether it has more than the server. 0: never. Default 120 000. */
+  readonly compareMs?: number
+}
+
+/** What receipts need of the log. */
+export interface Ledger {
+  /** Calls back when all that was admitted so far is on disk; at once if it is. */
+  whenSaved(pay: () => void): void
+  vector(): { readonly clocks: ReadonlyMap<number, number>; readonly bytes: Uint8Array }
+}
+
+/** What waits until the document has all of `ends`. */
+interface Held {
+  receipts: number
+  readonly ends: StateVector
+  /** The latest: it stands for all before it. */
+  barrier: Uint8Array | undefined
+}
+
+/** Of one session. */
+export class Dues {
+  readonly address: Address
+  readonly wantsReceipts: boolean
+  /** Raised when the client counts anew or is gone: receipts of earlier rounds are nobody's. */
+  round = 0
+  /** Receipts that are due and not yet told. */
+  due = 0
+  /** Questions that were not answered yet. */
+  unanswered = 0
+  /** It counts the next answer as one change. */
+  isCounting = false
+  /** It is not asked for what is missing before this. */
+  askableAt: EpochMs = 0
+  waitMs: number
+  /** When it last wrote; 0: not since it was last asked. */
+  wroteAt: EpochMs = 0
+  held: Held | undefined
+
+  constructor(address: Address, wantsReceipts: boolean, waitMs: number) {
+    this.address = address
+    this.wantsReceipts = wantsReceipts
+    this.waitMs = waitMs
+  }
+}
+
+const noBytes = new Uint8Array(0)
+const saved: Part = { kind: 'saved', bytes: noBytes }
+const refused: Part = { kind: 'refused', bytes: noBytes }
+
+const defaultAskAgainMs = 10_000
+const longestAskAgainMs = 300_000
+const defaultCompareMs = 120_000
+/** Client ids that one session may have on hold. A stock client has one or two. */
+const maxHeldClients = 10_000
+
+const extend = (ends: StateVector, reaches: readonly Reach[]): void => {
+  for (const { client, to } of reaches) if (to > (ends.get(client) ?? 0)) ends.set(client, to)
+}
+
+const covers = (clocks: ReadonlyMap<number, number>, ends: StateVector): boolean => {
+  for (const [client, to] of ends) if ((clocks.get(client) ?? 0) < to) return false
+  return true
+}
+
+export class DocumentReceipts {
+  readonly #scope: Scope
+  readonly #ledger: Ledger
+  readonly #askAgainMs: number
+  readonly #compareMs: number
+  readonly #all = new Set<Dues>()
+  #due = new Set<Dues>()
+  #isLookPlanned = false
+
+  constructor(scope: Scope, options: ReceiptOptions, ledger: Ledger) {
+    this.#scope = scope
+    this.#ledger = ledger
+    this.#askAgainMs = options.askAgainMs ?? defaultAskAgainMs
+    this.#compareMs = options.compareMs ?? defaultCompareMs
+  }
+
+  open(address: Address, wantsReceipts: boolean): Dues {
+    const dues = new Dues(address, wantsReceipts, this.#askAgainMs)
+    this.#all.add(dues)
+    return dues
+  }
+
+  close(dues: Dues): void {
+    this.#all.delete(dues)
+    this.countAnew(dues)
+    if (this.#all.size > 0) return
+    this.#scope.cancel('look')
+    this.#isLookPlanned = false
+  }
+
+  // ── what a client says ─────────────────────────────────────────────────────────────────────────────────────────
+
+  /** It asks a question of its own: it forgets what it counted, and waits for the answer to ours alone. */
+  countAnew(dues: Dues): void {
+    dues.round++
+    dues.due = 0
+    this.#due.delete(dues)
+    dues.isCounting = true
+    if (dues.held !== undefined) dues.held.receipts = 0
+  }
+
+  /** A question leaves for it. */
+  question(dues: Dues): Part {
+    dues.unanswered++
+    return { kind: 'vector', bytes: this.#ledger.vector().bytes }
+  }
+
+  /** An update comes. Returns the receipts that it earns when it is on disk. */
+  earns(dues: Dues, isAnswer: boolean): number {
+    if (!isAnswer) return dues.wantsReceipts ? 1 : 0
+    const isOurs = dues.unanswered > 0 && !dues.isCounting
+    if (dues.unanswered > 0) dues.unanswered--
+    dues.isCounting = false
+    return dues.wantsReceipts && !isOurs ? 1 : 0
+  }
+
+  /** It was taken, or is here already. */
+  taken(dues: Dues, receipts: number, isAnswer: boolean): void {
+    if (receipts > 0) this.#owe(dues, receipts)
+    if (isAnswer) this.#release(dues)
+    if (this.#due.size > 0) this.pay()
+    if (this.#compareMs === 0 || isAnswer) return
+    dues.wroteAt = this.#scope.now()
+    this.#planLook()
+  }
+
+  refuse(dues: Dues, receipts: number): void {
+    if (receipts > 0) this.#scope.tell(dues.address, publication(Array<Part>(receipts).fill(refused)))
+  }
+
+  /** It builds on something missing. False: more is on hold than is kept, and the client had better begin anew. */
+  hold(dues: Dues, inspection: UpdateInspection, receipts: number): boolean {
+    dues.held ??= { receipts: 0, ends: new Map(), barrier: undefined }
+    dues.held.receipts += receipts
+    extend(dues.held.ends, inspection.ranges)
+    extend(dues.held.ends, inspection.deletes)
+    this.#planLook()
+    return dues.held.ends.size <= maxHeldClients
+  }
+
+  /** Asks for what is missing, unless that was done just now. */
+  ask(dues: Dues): void {
+    const now = this.#scope.now()
+    if (now < dues.askableAt) return
+    this.#askLater(dues)
+    this.#scope.tell(dues.address, publication([this.question(dues)]))
+  }
+
+  /** An answer had holes: the client itself lacks something, and the same answer would come again. */
+  hasHoles(dues: Dues): void {
+    if (this.#scope.now() >= dues.askableAt) this.#askLater(dues)
+  }
+
+  /** What fits of an answer with holes was taken. */
+  partTaken(dues: Dues): void {
+    if (dues.held === undefined) return
+    this.#release(dues)
+    if (this.#due.size > 0) this.pay()
+  }
+
+  barrier(dues: Dues, payload: Uint8Array): void {
+    if (dues.held !== undefined) dues.held.barrier = payload
+    else this.#echo(dues, payload)
+  }
+
+  // ── what it gets ───────────────────────────────────────────────────────────────────────────────────────────────
+
+  /** Tells what has become due; after what was published of the same commit. */
+  pay(): void {
+    if (this.#due.size === 0) return
+    const due = this.#due
+    this.#due = new Set()
+    for (const dues of due) {
+      const parts = Array<Part>(dues.due).fill(saved)
+      dues.due = 0
+      this.#scope.tell(dues.address, publication(parts))
+    }
+  }
+
+  /** Looks who has to be asked. Messages cannot be lost on the way, but a client may ignore them, or have kept something back. */
+  look(): void {
+    this.#isLookPlanned = false
+    const now = this.#scope.now()
+    let isNeeded = false
+    for (const dues of this.#all) {
+      if (dues.held !== undefined) this.ask(dues)
+      else if (dues.wroteAt > 0 && now - dues.wroteAt >= this.#compareMs) {
+        dues.wroteAt = 0
+        this.#scope.tell(dues.address, publication([this.question(dues)]))
+      }
+      isNeeded ||= dues.held !== undefined || dues.wroteAt > 0
+    }
+    if (isNeeded) this.#planLook()
+  }
+
+  #planLook(): void {
+    if (this.#isLookPlanned) return
+    this.#isLookPlanned = true
+    const ms = this.#compareMs > 0 ? Math.min(this.#askAgainMs, this.#compareMs) : this.#askAgainMs
+    this.#scope.after('look', ms, { type: 'document.look' })
+  }
+
+  #askLater(dues: Dues): void {
+    dues.askableAt = this.#scope.now() + dues.waitMs
+    dues.waitMs = Math.min(longestAskAgainMs, dues.waitMs * 2)
+  }
+
+  #owe(dues: Dues, receipts: number): void {
+    const { round } = dues
+    this.#ledger.whenSaved(() => {
+      if (dues.round !== round) return
+      dues.due += receipts
+      this.#due.add(dues)
+    })
+  }
+
+  /** Whatever was held is here. An answer is everything that the client has beyond ours, so nothing of it is missing any more. */
+  #release(dues: Dues): void {
+    const { held } = dues
+    if (held !== undefined && !covers(this.#ledger.vector().clocks, held.ends)) return
+    dues.askableAt = 0
+    dues.waitMs = this.#askAgainMs
+    dues.held = undefined
+    if (held === undefined) return
+    if (held.receipts > 0) this.#owe(dues, held.receipts)
+    if (held.barrier !== undefined) this.#echo(dues, held.barrier)
+  }
+
+  #echo(dues: Dues, payload: Uint8Array): void {
+    const { address } = dues
+    this.#ledger.whenSaved(() => {
+      if (this.#all.has(dues)) this.#scope.tell(address, publication([{ kind: 'barrier', bytes: payload }]))
+    })
+  }
+}

@@ -1,0 +1,99 @@
+/** The client library against the built server: what it says about saving is true, and it finds a way on when it is refused. */
+import { afterEach, describe, expect, it } from 'vitest'
+import { WebSocket } from 'ws'
+import type * as Y from 'yjs'
+import { type DocumentState, type OpenOptions, openDocument, type Persistence, type SharedDocument } from '../../src/client/index.ts'
+import { secret, token as tokenOf } from '../auth/tokens.ts'
+import { serve } from '../support/service.ts'
+import { until } from '../support/wait.ts'
+
+const open: SharedDocument[] = []
+afterEach(async () => {
+  for (const shared of open.splice(0)) await shared.close()
+})
+
+const opener =
+  (http: () => string) =>
+  async (name: string, more: Partial<OpenOptions> = {}) => {
+    const provider = { WebSocketPolyfill: WebSocket as never, disableBc: true, maxBackoffTime: 100 }
+    const shared = await openDocument({ url: http().replace('http', 'ws'), name, provider, ...more })
+    open.push(shared)
+    return shared
+  }
+const textOf = ({ doc }: { readonly doc: Y.Doc }) => doc.getText('t').toString()
+const write = ({ doc }: SharedDocument, text: string) => doc.getText('t').insert(0, text)
+
+describe('the client library', () => {
+  const { server, stop, startAgain } = serve()
+  const openAs = opener(() => server().http)
+
+  it('[CL1] what it calls saved is there after kill -9; what is typed meanwhile is saved later', async () => {
+    const shared = await openAs('notes/ä b')
+    const states: DocumentState[] = []
+    shared.on('state', (state) => states.push(state))
+    await shared.saved()
+    write(shared, 'first ')
+    expect(shared.state).toBe('saving')
+    await shared.saved()
+    await stop('SIGKILL')
+    await until(() => shared.state === 'connecting')
+    write(shared, 'second ')
+    const isSaved = shared.saved()
+    await startAgain()
+    await isSaved
+    expect(states.filter((state, at) => state !== states[at - 1])).toEqual([
+      'saving',
+      'saved',
+      'saving',
+      'saved',
+      'connecting',
+      'saving',
+      'saved',
+    ])
+    await stop('SIGKILL')
+    await startAgain()
+    const other = await openAs('notes/ä b')
+    await other.saved()
+    expect(textOf(other)).toBe('second first ')
+  })
+
+  it('[CL2] it learns which history the document has, and keeps it beside the local copy', async () => {
+    const kept = new Map<string, unknown>()
+    const persist = (): Persistence => ({
+      whenSynced: Promise.resolve(),
+      get: async (key) => kept.get(key),
+      set: async (key, value) => kept.set(key, value),
+      clearData: async () => kept.clear(),
+      destroy: () => {},
+    })
+    const shared = await openAs('ledger', { persist })
+    write(shared, 'x')
+    await shared.saved()
+    await until(() => shared.epoch !== undefined)
+    expect(kept.get('troupe.epoch')).toBe(shared.epoch)
+    expect(shared.provider.params.epoch).toBe(shared.epoch)
+  })
+})
+
+describe('the client library, where everybody has to log in', () => {
+  const { server, restart } = serve('auth.anonymous=false', `auth.jwtSecret=${secret}`)
+  const openAs = opener(() => server().http)
+
+  it('[CL3] it asks for a token before each connection, and stops when there is none that is good', async () => {
+    let asked = 0
+    const token = async () => {
+      asked++
+      return tokenOf({ sub: 'ada' })
+    }
+    const shared = await openAs('plan', { token })
+    await shared.saved()
+    await restart('SIGKILL')
+    write(shared, 'after ')
+    await shared.saved()
+    expect(asked).toBeGreaterThan(1)
+
+    const stranger = await openAs('plan', { token: 'no token at all' })
+    const closed = await new Promise<{ code: number }>((resolve) => stranger.on('closed', resolve))
+    expect([closed.code, stranger.state]).toEqual([4401, 'stopped'])
+  })
+})
