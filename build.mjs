@@ -17,6 +17,7 @@ await build({
     index: 'src/index.ts',
     'work.worker': 'src/documents/work.worker.ts',
     preflight: 'src/storage/preflight.ts',
+    conformance: 'test/compat/yjs-server-suite/command.ts',
   },
   outdir: 'dist',
 })

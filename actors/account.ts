@@ -34,6 +34,8 @@ export interface Account {
   readonly issuedAt?: EpochMs
   /** Id of the token (`jti`, RFC 7519 §4.1.7). */
   readonly tokenId?: string
+  /** Of the document that the client says it knows (claim `epoch` of its token). */
+  readonly epoch?: string
 }
 
 /** Who is connected, by the address of the connection, for revocation. Kept by the actors of connections. */

@@ -10,6 +10,7 @@
  * Runs as a custom-logic actor, made by the server for each socket and never restarted: its client makes a new one.
  */
 import { type Account, publicName, type Roster } from './account.ts'
+import { Curtain } from './curtain.ts'
 import { type AccessOutcome, accessTo } from './documentAccess.ts'
 import type { DocumentAccess, DocumentRequest, Participation, Refused } from './documentMessages.ts'
 import { type ErrorCode, isTroupeError } from './errors.ts'
@@ -29,10 +30,12 @@ export type ConnectionMessage =
   | Publication
   | Refused
   /**
-   * An ask: what the client may do is computed anew, for this account if one is given, and applied in place. Resolves with an
-   * `AccessOutcome`.
+   * An ask: what the client may do is computed anew, for this account if one is given, and applied in place. `document`: only if it
+   * has the document of this name open. Resolves with an `AccessOutcome`.
    */
-  | { readonly type: 'connection.recheck'; readonly account?: Account }
+  | { readonly type: 'connection.recheck'; readonly account?: Account; readonly document?: string }
+  /** An ask: resolves when the document has taken in what came before. */
+  | { readonly type: 'connection.pulse' }
   | { readonly type: 'actor.stopped'; readonly address: Address }
   | { readonly type: 'connection.keepAlive' }
   | { readonly type: 'connection.awareness' }
@@ -61,6 +64,8 @@ export interface ConnectionInput extends Omit<Participation, 'access'> {
   readonly document: Address
   /** For hooks: `yjs`, `hocuspocus`. */
   readonly door: string
+  /** The socket carries other documents, too: whoever made the connection sees to it that its client speaks, answers and hears. */
+  readonly sharesSocket?: boolean
 }
 
 /** What the application decides about documents. */
@@ -85,6 +90,7 @@ class Connection {
   readonly #document: Address
   #account: Account
   readonly #door: string
+  readonly #sharesSocket: boolean
   readonly #participation: Omit<Participation, 'access' | 'account'>
   readonly #hooks: ConnectionHooks
   /** Undefined until it is known for the first time. */
@@ -99,14 +105,17 @@ class Connection {
   #saidAt: number
   /** One answer at a time: a client that asks without reading would otherwise make us hold its document many times over. */
   #isAsking = false
+  /** The answer is on its way; before, what the network takes is something else. */
+  #isAnswered = false
   #nextQuestion: DocumentRequest | undefined
   #tokens: number
   #tokensAt: number
   #heldPresence: DocumentRequest | undefined
+  readonly #curtain: Curtain
 
   constructor(
     scope: Scope,
-    { sink, document, account, door, ...participation }: ConnectionInput,
+    { sink, document, account, door, sharesSocket = false, ...participation }: ConnectionInput,
     limits: ConnectionLimits,
     hooks: ConnectionHooks,
   ) {
@@ -116,9 +125,11 @@ class Connection {
     this.#document = document
     this.#account = account
     this.#door = door
+    this.#sharesSocket = sharesSocket
     this.#hooks = hooks
     this.#participation = participation
     this.#limits = limits
+    this.#curtain = new Curtain(limits.outboundBytes)
     this.#saidAt = scope.now()
     this.#tokens = limits.awarenessBurst
     this.#tokensAt = scope.now()
@@ -128,15 +139,22 @@ class Connection {
     const { keepAliveMs } = this.#limits
     // Until the document is loaded nothing is read, so a slow disk does not fill mailboxes.
     this.#sink.pause()
-    this.life.begin()
-    this.life.demand()
     this.life.expireAt(this.#account.expiresAt)
-    this.#scope.after('keepAlive', keepAliveMs, { type: 'connection.keepAlive' })
+    if (!this.#sharesSocket) {
+      this.life.begin()
+      this.life.demand()
+      this.#scope.after('keepAlive', keepAliveMs, { type: 'connection.keepAlive' })
+    }
     void this.recheck()
   }
 
   get account(): Account {
     return this.#account
+  }
+
+  /** As its tenant knows it. */
+  get documentName(): string {
+    return publicName(this.#document.slice('document/'.length))
   }
 
   get #client(): HookClient {
@@ -151,7 +169,12 @@ class Connection {
         this.#hasJoined = true
         if (!this.life.isClosed) this.#sink.resume()
       },
-      (error) => this.life.close('document.unavailable', isTroupeError(error) ? error.code : ''),
+      (error) => {
+        const { code, detail } = isTroupeError(error) ? error : { code: '', detail: '' }
+        // What a document refuses by its own rules is told as it is; the rest is a document that cannot be had.
+        if (isTroupeError(error) && code.startsWith('document.')) this.life.close(error.code, detail)
+        else this.life.close('document.unavailable', code)
+      },
     )
   }
 
@@ -170,7 +193,7 @@ class Connection {
       return asked === this.#accessAsked ? decide() : 'same' // a later question decides
     }
     try {
-      const access = accessTo(this.#hooks, this.#client, publicName(this.#document.slice('document/'.length)))
+      const access = accessTo(this.#hooks, this.#client, this.documentName)
       if (!(access instanceof Promise)) return this.#permit(access)
       return access.then(
         (late) => settle(() => this.#permit(late)),
@@ -222,7 +245,7 @@ class Connection {
     }
     const refuse = (error: unknown) => this.strike('connection.bad_message', isTroupeError(error) ? error.detail : 'onStateless')
     try {
-      const answer = onStateless(this.#client, publicName(this.#document.slice('document/'.length)), payload)
+      const answer = onStateless(this.#client, this.documentName, payload)
       if (answer instanceof Promise) answer.then(tell, refuse)
       else tell(answer)
     } catch (error) {
@@ -237,11 +260,16 @@ class Connection {
 
   /** Without this, 200 000 small edits in one go would fill the mailbox of the document, and end in `document.busy`. */
   #count(): void {
-    if (++this.#received < pulseMessages) return
+    if (this.#sharesSocket || ++this.#received < pulseMessages) return
     this.#received = 0
     const handled = () => this.#sink.handled(pulseMessages)
     // Whatever keeps the document from an answer ends this connection, too.
-    this.#scope.ask(this.#document, { type: 'document.pulse' }, { timeoutMs: joinTimeoutMs }).then(handled, handled)
+    this.pulse().then(handled, handled)
+  }
+
+  /** Resolves when the document has taken in what came before. */
+  pulse(): Promise<unknown> {
+    return this.#scope.ask(this.#document, { type: 'document.pulse' }, { timeoutMs: joinTimeoutMs })
   }
 
   #forward(message: DocumentRequest): void {
@@ -249,24 +277,31 @@ class Connection {
   }
 
   #ask(question: DocumentRequest): void {
-    if (this.#isAsking) {
-      this.#nextQuestion = question
+    if (this.#isAsking && question.type === 'document.sync') {
+      // The question waits; that the client counts its changes anew from here does not.
+      this.#forward({ type: 'document.countAnew' })
+      this.#nextQuestion = { ...question, isCounted: true }
       return
     }
     this.#isAsking = true
+    this.#isAnswered = false
     this.#forward(question)
   }
 
   #answered(): void {
+    this.#isAnswered = true
     if (this.#sink.isAnswering) return // goes on when the network has taken it
     this.#isAsking = false
+    const kept = this.#curtain.lift()
+    if (kept.kind === 'kept') this.life.send(kept.message)
+    if (kept.kind === 'lost') this.#nextQuestion ??= { type: 'document.sync', stateVector: kept.stateVector, isCounted: true }
     const next = this.#nextQuestion
     this.#nextQuestion = undefined
     if (next !== undefined) this.#ask(next)
   }
 
   drained(): void {
-    if (this.#isAsking) this.#answered()
+    if (this.#isAsking && this.#isAnswered) this.#answered()
   }
 
   /** A token bucket; what is too fast is held, and only the latest of it counts. */
@@ -293,7 +328,9 @@ class Connection {
   publish(message: Publication): void {
     if (this.life.isClosed) return
     this.#saidAt = this.#scope.now()
-    this.life.send(message)
+    if (message.isAnswer) this.#curtain.draw(message)
+    const now = message.isAnswer ? message : this.#curtain.pass(message)
+    if (now !== undefined) this.life.send(now)
     if (message.isAnswer) this.#answered()
   }
 
@@ -344,7 +381,8 @@ export const connectionKind = (limits: ConnectionLimits = connectionLimits, rost
       'connection.receive': (connection, { message }) => connection.receive(message),
       'connection.garbage': (connection, { detail }) => connection.garbage(detail),
       'connection.publish': (connection, message) => connection.publish(message),
-      'connection.recheck': async (connection, { account }, scope) => {
+      'connection.recheck': async (connection, { account, document }, scope) => {
+        if (document !== undefined && document !== connection.documentName) return 'elsewhere'
         if (account !== undefined) roster.set(scope.address, account)
         return connection.recheck(account)
       },
@@ -352,6 +390,7 @@ export const connectionKind = (limits: ConnectionLimits = connectionLimits, rost
       ...socketHandlers,
       'connection.drained': (connection) => connection.drained(),
       'connection.deadline': (connection) => connection.deadline(),
+      'connection.pulse': (connection) => connection.pulse(),
       'connection.keepAlive': (connection) => connection.keepAlive(),
       'connection.awareness': (connection) => connection.releasePresence(),
       'actor.stopped': (connection) => connection.life.close('document.unavailable', 'the document was closed'),

@@ -17,11 +17,23 @@ import type { AwarenessOwner } from '../crdt/awarenessState.ts'
 import type { Author } from '../crdt/change.ts'
 import { mergeWindow } from '../crdt/merge.ts'
 import { emptyUpdate, stateLimits, type UpdateInspection, type UpdateLimits } from '../crdt/update.ts'
+import { DocumentExistence, type ExistenceOptions } from './documentExistence.ts'
+import { DocumentGuard, type GuardOptions, type Judgement } from './documentGuard.ts'
 import { DocumentLog, type LogObserver, type LogOptions } from './documentLog.ts'
-import type { DocumentAccess, DocumentBytes, DocumentMessage, Edited, Participation, Refused } from './documentMessages.ts'
+import type {
+  DocumentAccess,
+  DocumentBytes,
+  DocumentDescription,
+  DocumentLifeRequest,
+  DocumentMessage,
+  Edited,
+  Participation,
+  Refused,
+} from './documentMessages.ts'
 import { DocumentNews } from './documentNews.ts'
 import { DocumentPresence, type PresenceOptions } from './documentPresence.ts'
 import { DocumentReceipts, type Dues, type ReceiptOptions } from './documentReceipts.ts'
+import { RecordJournal } from './documentRecord.ts'
 import { type ErrorCode, TroupeError } from './errors.ts'
 import type { Offset } from './journal.ts'
 import { type Part, publication } from './publication.ts'
@@ -30,7 +42,7 @@ import { defineActor } from './system/definition.ts'
 import type { Scope } from './system/scope.ts'
 import type { DocumentEvent } from './webhook.ts'
 
-export interface DocumentOptions extends LogOptions, PresenceOptions, ReceiptOptions {
+export interface DocumentOptions extends LogOptions, PresenceOptions, ReceiptOptions, GuardOptions, ExistenceOptions {
   readonly idleMs?: number
   readonly updateLimits?: UpdateLimits
   /** For metrics. */
@@ -44,13 +56,20 @@ export interface DocumentObserver extends LogObserver {
   refused(code: string): void
 }
 
+type EditRequest = Extract<DocumentMessage, { type: 'document.edit' }>
+
 interface Session {
   readonly address: Address
   readonly owner: AwarenessOwner
   readonly author: Author
   readonly dues: Dues
   access: DocumentAccess
+  /** Changes that the application refused. */
+  strikes: number
 }
+
+/** Then a client whose changes the application refuses is sent away: it goes on from a copy that nobody else has. */
+const mostStrikes = 3
 
 const encoder = new TextEncoder()
 
@@ -60,36 +79,56 @@ class OpenDocument {
   readonly log: DocumentLog
   readonly presence: DocumentPresence
   readonly news: DocumentNews
+  readonly guard: DocumentGuard
+  readonly existence: DocumentExistence
+  /** Whose updates were not taken in while the document was being moved, or the like. */
+  readonly #unheard = new Set<Dues>()
+  /** Who wants in while it is. */
+  readonly #waiting = new Set<Address>()
   readonly #scope: Scope
   readonly #options: DocumentOptions
   readonly receipts: DocumentReceipts
 
-  constructor(scope: Scope, options: DocumentOptions, log: DocumentLog) {
+  constructor(scope: Scope, options: DocumentOptions, log: DocumentLog, records: RecordJournal) {
     this.#scope = scope
     this.#options = options
     this.log = log
     this.news = new DocumentNews(scope, options.happened)
+    this.guard = new DocumentGuard(scope, options, () => log.document)
     this.presence = new DocumentPresence(
       scope,
       options,
+      () => this.sessions.size,
       () => log.plan(),
       (code) => options.observe?.refused(code),
     )
     this.receipts = new DocumentReceipts(scope, options, log)
+    this.existence = new DocumentExistence(scope, options, this, records)
     log.begin({
       flushed: (batch) => this.#publish(batch),
       settled: () => this.receipts.pay(),
       hasNews: () => this.presence.hasNews,
       readers: () => this.sessions.size,
+      compacted: () => this.existence.changed(),
     })
+    this.existence.begin()
   }
 
   static async load(scope: Scope, options: DocumentOptions): Promise<OpenDocument> {
-    return new OpenDocument(scope, options, await DocumentLog.load(scope, options))
+    const records = await RecordJournal.load(options.journals, scope.id)
+    return new OpenDocument(scope, options, await DocumentLog.load(scope, options), records)
   }
 
   get isClean(): boolean {
-    return this.sessions.size === 0 && this.log.isClean
+    return this.sessions.size === 0 && this.log.isClean && this.existence.isIdle
+  }
+
+  /** Before it leaves memory; undefined when there is nothing to write. */
+  save(): Promise<void> | undefined {
+    const saving = this.log.save()
+    if (saving === undefined && this.existence.isMeasured) return undefined
+    // Without its size written down it leaves all the same: it is measured again after it was opened the next time.
+    return Promise.resolve(saving).then(() => this.existence.measure().catch(() => {}))
   }
 
   get summary(): { readonly bytes: number; readonly sessions: number; readonly unsaved: number; readonly offset: Offset } {
@@ -98,24 +137,52 @@ class OpenDocument {
 
   // ── who is here ────────────────────────────────────────────────────────────────────────────────────────────────
 
+  /** Errors: see `document.join`. */
+  async admit(address: Address, participation: Participation): Promise<void> {
+    const { existence } = this
+    this.#waiting.add(address)
+    try {
+      if (existence.isBusy) await existence.whenFree()
+      if (existence.closure !== undefined) throw existence.closure
+      if (participation.epoch) await existence.checkEpoch(participation.epoch)
+      if (this.#waiting.has(address)) this.join(address, participation)
+    } finally {
+      this.#waiting.delete(address)
+    }
+  }
+
   join(address: Address, { access, account, wantsReceipts }: Participation): void {
     if (this.sessions.has(address)) return
     const user = account.isAnonymous ? undefined : account.user
     const owner: AwarenessOwner = { id: address, user }
     const author: Author = { user: user ?? '', via: '' }
     const dues = this.receipts.open(address, wantsReceipts)
-    this.sessions.set(address, { address, owner, author, dues, access })
+    this.sessions.set(address, { address, owner, author, dues, access, strikes: 0 })
     this.#scope.watch(address)
     this.present(address)
   }
 
   leave(address: Address): void {
+    this.#waiting.delete(address)
     const session = this.sessions.get(address)
     if (session === undefined) return
     this.sessions.delete(address)
+    this.#unheard.delete(session.dues)
     this.receipts.close(session.dues)
     this.#scope.unwatch(address)
     this.presence.release(session.owner)
+  }
+
+  /** Closes all connections, with this reason. */
+  dismiss(code: ErrorCode, detail: string): void {
+    for (const address of [...this.sessions.keys()]) {
+      this.#refuse(address, code, detail)
+      this.leave(address)
+    }
+  }
+
+  get connections(): number {
+    return this.sessions.size
   }
 
   setAccess(address: Address, access: DocumentAccess): void {
@@ -151,31 +218,58 @@ class OpenDocument {
       return
     }
     const { verdict, inspection } = examined
-    if (session.access !== 'write' && verdict !== 'known') return this.#hearReader(session, inspection, isAnswer, receipts)
-    if (verdict === 'missing') return this.#hearMissing(session, update, inspection, isAnswer, receipts)
-    if (verdict === 'new') {
+    const old = this.existence.isOldUpdate(inspection)
+    if (old !== undefined) return this.#refuse(address, 'document.epoch', old)
+    if (this.existence.isBusy && verdict !== 'known') return this.#hearLater(session, inspection, isAnswer, receipts)
+    if (verdict === 'missing' && session.access !== 'read') return this.#hearMissing(session, update, inspection, isAnswer, receipts)
+    if (verdict !== 'known') {
       if (this.log.isOverfull) return this.#refuse(address, 'document.unsaved', this.#scope.address)
-      this.#admit(update, inspection, session.author)
+      const judgement = this.#judge(session, update, inspection, isAnswer)
+      if (judgement.kind === 'refused') return this.#hearRefused(session, judgement, receipts)
+      if (judgement.kind === 'allowed') {
+        this.#admit(update, inspection, session.author)
+        if (isAnswer) document.noteAnswer(update, inspection)
+      }
     }
     // A repetition is on disk, or on its way there, and its sender waits to hear so.
     else if (!inspection.isEmpty && !isAnswer) this.#echo(address, update.slice())
     this.receipts.taken(dues, receipts, isAnswer)
   }
 
+  /** The client has it, and is asked for it as soon as something can be taken in again. */
+  #hearLater({ dues, address }: Session, inspection: UpdateInspection, isAnswer: boolean, receipts: number): void {
+    this.#unheard.add(dues)
+    if ((!isAnswer || receipts > 0) && !this.receipts.hold(dues, inspection, receipts))
+      this.#refuse(address, 'document.busy', 'it is being moved')
+  }
+
+  listen(): void {
+    for (const dues of this.#unheard) this.receipts.ask(dues)
+    this.#unheard.clear()
+  }
+
   #admit(update: Uint8Array, inspection: UpdateInspection, author: Author): void {
     this.log.admit(update, inspection, author)
+    this.guard.admitted(this.log.document.tail.at(-1) ?? update)
     this.news.by(author.user)
   }
 
-  /**
-   * A reader that changed something believes that it will be saved, so it is told, and where it cannot be told otherwise sent
-   * away. Its answer to our question always lists all deletions that it knows of, ours too; those are passed over.
-   */
-  #hearReader(session: Session, inspection: UpdateInspection, isAnswer: boolean, receipts: number): void {
+  /** A client's answer to our question always lists all deletions that it knows of, ours too; a reader's are passed over. */
+  #judge({ access, author }: Session, update: Uint8Array, inspection: UpdateInspection, isAnswer: boolean): Judgement {
+    const bringsStructs = this.log.document.hasNewStructs(inspection)
+    const tooLarge = bringsStructs ? this.existence.quota.refusal(this.log, update.length) : undefined
+    if (tooLarge !== undefined && access !== 'read') return { kind: 'refused', code: 'document.full', detail: tooLarge.detail }
+    if (access !== 'read') return this.guard.judge(update, access, author, bringsStructs)
+    if (bringsStructs) return { kind: 'refused', code: 'access.denied', detail: `needs ${this.#scope.address.replace('/', ':')}:write` }
+    return isAnswer ? { kind: 'nothing' } : this.guard.judge(update, access, author, bringsStructs)
+  }
+
+  /** Whoever changed something believes that it will be saved, so it is told, and where it cannot be told otherwise sent away. */
+  #hearRefused(session: Session, { code, detail }: Extract<Judgement, { kind: 'refused' }>, receipts: number): void {
     const { dues, address } = session
-    if (isAnswer && !this.log.document.hasNewStructs(inspection)) return this.receipts.taken(dues, receipts, isAnswer)
-    if (!dues.wantsReceipts) return this.#refuse(address, 'access.denied', `needs ${this.#scope.address.replace('/', ':')}:write`)
-    this.#options.observe?.refused('access.denied')
+    if (code === 'document.invalid') session.strikes++
+    if (!dues.wantsReceipts || code === 'rate.limited' || session.strikes >= mostStrikes) return this.#refuse(address, code, detail)
+    this.#options.observe?.refused(code)
     this.receipts.refuse(dues, receipts)
   }
 
@@ -183,7 +277,8 @@ class OpenDocument {
    * It builds on something that is not here: ask for it. If even the answer to that has holes (the client itself waits for
    * something), the part that fits is taken, and it is asked again only after a while, for the same answer would come.
    */
-  #hearMissing({ dues, address, author }: Session, update: Uint8Array, inspection: UpdateInspection, isAnswer: boolean, receipts: number): void {
+  #hearMissing(session: Session, update: Uint8Array, inspection: UpdateInspection, isAnswer: boolean, receipts: number): void {
+    const { dues, address } = session
     this.#options.observe?.refused('update.missing')
     // Of an answer to a question of ours only what it brings counts; what it lacks was nobody's change.
     if ((!isAnswer || receipts > 0) && !this.receipts.hold(dues, inspection, receipts))
@@ -196,7 +291,11 @@ class OpenDocument {
       this.#options.work.run('integrablePart', snapshot, [...tail], copy),
       (part) => {
         const examined = part === undefined ? undefined : this.log.document.examine(part, stateLimits)
-        if (part !== undefined && examined?.ok && examined.verdict === 'new') this.#admit(part, examined.inspection, author)
+        if (part !== undefined && examined?.ok && examined.verdict === 'new') {
+          const judgement = this.#judge(session, part, examined.inspection, true)
+          if (judgement.kind === 'refused') return this.#refuse(address, judgement.code, judgement.detail)
+          if (judgement.kind === 'allowed') this.#admit(part, examined.inspection, session.author)
+        }
         this.receipts.partTaken(dues)
       },
       () => {}, // its author still has it, and gives it back when it synchronises again
@@ -217,46 +316,67 @@ class OpenDocument {
    * Answers "this is what I have" with everything in memory. That is no acknowledgement: should the process die before the
    * newest of it is on disk, everybody who has it gives it back when they synchronise with the next one.
    */
-  synchronise(address: Address, stateVector: Uint8Array, isCounted = false): void {
+  synchronise(address: Address, stateVector: Uint8Array, isCounted = false, isReply = false): void {
     const session = this.sessions.get(address)
     if (session === undefined) return
-    if (!isCounted) this.receipts.countAnew(session.dues)
+    const old = this.existence.hasOldVector(stateVector)
+    if (old !== undefined) return this.#refuse(address, 'document.epoch', old)
+    if (!isCounted && !isReply) this.receipts.countAnew(session.dues)
     const answer = this.log.document.answer(stateVector)
     if (!answer.ok) return this.#refuse(address, 'connection.bad_message', `${answer.code}: ${answer.detail}`)
     const updates = [...answer.updates]
     // One update is the whole answer; of several, an empty last one says that they were all.
     const last = updates.length === 1 ? (updates.pop() as Uint8Array) : emptyUpdate // length is 1
     const parts: Part[] = updates.map((bytes) => ({ kind: 'update', bytes }))
-    parts.push({ kind: 'state', bytes: last }, this.receipts.question(session.dues))
-    this.#scope.tell(address, publication(parts, true))
+    parts.push({ kind: 'state', bytes: last })
+    if (!isReply) parts.push(this.receipts.question(session.dues))
+    this.#scope.tell(address, publication(parts, true, answer.isVeiled))
   }
 
   /** Which history this is. */
   async tellEpoch(address: Address): Promise<void> {
     if (!this.sessions.has(address)) return
-    const { epoch } = await this.#options.journals.head(this.#scope.address)
+    const epoch = await this.existence.epoch()
     this.#scope.tell(address, publication([{ kind: 'epoch', bytes: encoder.encode(epoch) }]))
   }
 
   // ── what the server itself does ────────────────────────────────────────────────────────────────────────────────
 
+  /** Errors: `document.unknown`, `document.deleted`, `document.renamed`. */
   async state(): Promise<DocumentBytes> {
-    const { document, saved: offset } = this.log
+    const { refusal } = this.existence
+    if (refusal !== undefined) throw refusal
+    const { document, saved: offset, unsaved } = this.log
     const { snapshot, tail } = document
     const stateVector = document.encodeStateVector()
-    const { epoch } = await this.#options.journals.head(this.#scope.address)
-    return { snapshot, tail: [...tail], stateVector, epoch, offset }
+    const epoch = await this.existence.epoch()
+    return { snapshot, tail: [...tail], stateVector, epoch, offset, unsaved }
   }
 
-  edit(update: Uint8Array, author: Author): Promise<Edited> {
+  async edit({ update, author, access = 'write', expectedOffset }: EditRequest): Promise<Edited> {
+    if (this.existence.isBusy) await this.existence.whenFree()
+    const { refusal } = this.existence
+    if (refusal !== undefined) throw refusal
+    if (expectedOffset !== undefined && (this.log.unsaved > 0 || this.log.saved !== expectedOffset))
+      throw new TroupeError('document.changed', `it is at ${this.log.saved}`)
     const examined = this.log.document.examine(update, stateLimits)
     if (!examined.ok) throw new TroupeError('document.invalid', `${examined.code}: ${examined.detail}`)
     if (examined.verdict === 'missing') throw new TroupeError('document.invalid', 'it builds on something that the document does not have')
     if (this.log.isOverfull) throw new TroupeError('document.unsaved', this.#scope.address)
-    if (examined.verdict === 'new') this.#admit(update, examined.inspection, author)
+    const old = this.existence.isOldUpdate(examined.inspection)
+    if (old !== undefined) throw new TroupeError('document.epoch', old)
+    if (examined.verdict === 'new') {
+      const tooLarge = this.log.document.hasNewStructs(examined.inspection)
+        ? this.existence.quota.refusal(this.log, update.length)
+        : undefined
+      if (tooLarge !== undefined) throw tooLarge
+      const judgement = this.guard.judge(update, access, author, this.log.document.hasNewStructs(examined.inspection))
+      if (judgement.kind === 'refused') throw new TroupeError(judgement.code, judgement.detail)
+      if (judgement.kind === 'allowed') this.#admit(update, examined.inspection, author)
+    }
     return new Promise((resolve, reject) =>
       this.log.whenSaved(
-        () => resolve({ offset: this.log.saved }),
+        () => resolve({ offset: this.log.saved, isNew: examined.verdict === 'new' }),
         () => reject(new TroupeError('document.unavailable', 'it was closed before the change was on disk; ask again')),
       ),
     )
@@ -273,6 +393,7 @@ class OpenDocument {
     if (batch.length > 0) {
       parts.push({ kind: 'update', bytes: mergeWindow(batch) })
       this.news.changed(this.log.saved)
+      this.existence.changed()
     }
     const news = this.presence.takeNews()
     if (news !== undefined) parts.push(news)
@@ -291,6 +412,8 @@ class OpenDocument {
   }
 }
 
+const life = ({ existence }: OpenDocument, request: DocumentLifeRequest): Promise<DocumentDescription> => existence.handle(request)
+
 export const documentKind = (options: DocumentOptions) =>
   defineActor<OpenDocument, DocumentMessage>({
     kind: 'document',
@@ -299,11 +422,14 @@ export const documentKind = (options: DocumentOptions) =>
     supervision: { onFailure: 'stop' },
     state: (scope) => OpenDocument.load(scope, options),
     canPassivate: (document) => document.isClean,
-    beforePassivation: (document) => document.log.save(),
-    stopped: (document) => document.log.end(),
+    beforePassivation: (document) => document.save(),
+    stopped: (document) => {
+      document.guard.end()
+      return Promise.all([document.existence.end(), document.log.end()])
+    },
     handlers: {
       'document.join': (document, message, { from }) => {
-        if (from !== undefined) document.join(from, message)
+        if (from !== undefined) return document.admit(from, message)
       },
       'document.leave': (document, _message, { from }) => {
         if (from !== undefined) document.leave(from)
@@ -311,8 +437,8 @@ export const documentKind = (options: DocumentOptions) =>
       'document.access': (document, { access }, { from }) => {
         if (from !== undefined) document.setAccess(from, access)
       },
-      'document.sync': (document, { stateVector, isCounted }, { from }) => {
-        if (from !== undefined) document.synchronise(from, stateVector, isCounted)
+      'document.sync': (document, { stateVector, isCounted, isReply }, { from }) => {
+        if (from !== undefined) document.synchronise(from, stateVector, isCounted, isReply)
       },
       'document.countAnew': (document, _message, { from }) => {
         const session = from && document.sessions.get(from)
@@ -334,11 +460,22 @@ export const documentKind = (options: DocumentOptions) =>
       'document.stateless': () => {},
       'document.pulse': () => {},
       'document.state': (document) => document.state(),
-      'document.edit': (document, { update, author }) => document.edit(update, author),
+      'document.edit': (document, message) => document.edit(message),
       'document.broadcast': (document, { payload }) => document.broadcast(payload),
+      'document.describe': life,
+      'document.create': life,
+      'document.remove': life,
+      'document.undelete': life,
+      'document.purge': life,
+      'document.reset': life,
+      'document.copy': life,
+      'document.rename': life,
+      'document.receive': life,
       'actor.stopped': (document, { address }) => document.leave(address),
       'document.flush': (document) => document.log.flush(),
       'document.expire': (document) => document.presence.expire(),
+      'document.tellPresence': (document) => document.presence.due(),
+      'document.guard': (document) => document.guard.rest(),
       'document.compact': (document) => document.log.rested(),
       'document.look': (document) => document.receipts.look(),
       'document.news': (document) => document.news.tell(),

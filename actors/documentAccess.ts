@@ -11,6 +11,8 @@ export type AccessOutcome =
   /** It may do what it could do before. */
   | 'same'
   | 'changed'
+  /** It has another document open than the one that was asked about. */
+  | 'elsewhere'
   /** It is no longer connected. */
   | 'ended'
 

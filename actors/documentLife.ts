@@ -2,7 +2,7 @@
  * The life of a document in memory, as a chart: regions side by side, each a table of states and of the events that end them.
  * `DocumentLog` goes by it step by step; docs/documents.md draws it.
  *
- *   stage        loading ──loaded──→ open ⇄ saving ──ended──→ over
+ *   stage        loading ──loaded──→ open ⇄ saving ──ended──→ over           (open ──ended──→ over when it is stopped or fails)
  *   storage      clean ──admitted──→ waiting ──commit──→ committing ──stored──→ clean, or waiting when more came meanwhile
  *                   committing ──refused──→ failing ⇄ retrying ──stored──→ clean or waiting
  *                   committing, retrying ──diverged──→ lost
@@ -14,11 +14,12 @@
 
 export const documentLife = {
   stage: {
-    loading: { loaded: 'open', ended: 'over' },
+    /** One that fails ends the incarnation; the next join begins another one. */
+    loading: { loaded: 'open' },
     open: { save: 'saving', ended: 'over' },
     /** The process ends, or nobody needs the document; a message that comes meanwhile opens it again. */
-    saving: { save: 'saving', saved: 'open', ended: 'over' },
-    over: { ended: 'over' },
+    saving: { saved: 'open', ended: 'over' },
+    over: {},
   },
   storage: {
     clean: { admitted: 'waiting' },

@@ -16,8 +16,8 @@ export type DocumentAccess = 'write' | 'comment' | 'read'
 
 /** What a client of a document may say. */
 export type DocumentRequest =
-  /** "This is what I have": answered with what is missing. */
-  | { readonly type: 'document.sync'; readonly stateVector: Uint8Array; readonly isCounted?: boolean }
+  /** "This is what I have": answered with what is missing; unless `isReply`, the same is asked back. */
+  | { readonly type: 'document.sync'; readonly stateVector: Uint8Array; readonly isCounted?: boolean; readonly isReply?: boolean }
   /**
    * The client asked "what do I lack?" and counts its changes anew from here; the question itself (`isCounted`) comes later, for
    * another one is being answered.
@@ -59,13 +59,26 @@ export type DocumentMessage =
   | { readonly type: 'document.pulse' }
   /** An ask: `DocumentBytes`. */
   | { readonly type: 'document.state' }
-  /** An ask: resolves with `Edited` when the change is on disk. Errors: `document.invalid`, `document.unsaved`, those of the store. */
-  | { readonly type: 'document.edit'; readonly update: Uint8Array; readonly author: Author }
+  /**
+   * An ask: resolves with `Edited` when the change is on disk. `access`: of its author, default `write`. `expectedOffset`: only if
+   * the document is still there, and all of it on disk. Errors: `document.invalid`, `document.changed`, `document.unsaved`,
+   * `access.denied`, those of the store.
+   */
+  | {
+      readonly type: 'document.edit'
+      readonly update: Uint8Array
+      readonly author: Author
+      readonly access?: DocumentAccess
+      readonly expectedOffset?: Offset
+    }
   /** Tells everybody who has it open. */
   | { readonly type: 'document.broadcast'; readonly payload: string }
+  | DocumentLifeRequest
   | { readonly type: 'actor.stopped'; readonly address: Address }
   | { readonly type: 'document.flush' }
   | { readonly type: 'document.expire' }
+  | { readonly type: 'document.tellPresence' }
+  | { readonly type: 'document.guard' }
   | { readonly type: 'document.compact' }
   | { readonly type: 'document.look' }
   | { readonly type: 'document.news' }
@@ -143,11 +156,15 @@ export interface DocumentBytes {
   readonly epoch: string
   /** Of the last change on disk. */
   readonly offset: Offset
+  /** Changes that wait for the disk. */
+  readonly unsaved: number
 }
 
 export interface Edited {
   /** Of the change, or of the last one before it when it brought nothing new. */
   readonly offset: Offset
+  /** False: the document had all of it. */
+  readonly isNew: boolean
 }
 
 /** To a connection: its client broke a rule, or cannot be served. */

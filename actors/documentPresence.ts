@@ -2,25 +2,42 @@
  * Who is present in a document, as its actor keeps it: takes presence messages, collects what changed for the next window, and
  * removes who fell silent.
  */
-import { type AwarenessEntry, type AwarenessLimits, decodeAwareness, encodeAwareness } from '../crdt/awareness.ts'
-import { type AwarenessOwner, type AwarenessPolicy, AwarenessState } from '../crdt/awarenessState.ts'
+import { type AwarenessEntry, type AwarenessLimits, awarenessLimits, decodeAwareness, encodeAwareness } from '../crdt/awareness.ts'
+import { type AwarenessOwner, type AwarenessPolicy, AwarenessState, awarenessPolicy } from '../crdt/awarenessState.ts'
 import type { Rejection } from '../crdt/rejection.ts'
 import type { Part } from './publication.ts'
 import type { Scope } from './system/scope.ts'
+import type { EpochMs } from './world.ts'
 
 export interface PresenceOptions {
   /** Presence that was not renewed for this long is removed. Default 30 000. */
   readonly awarenessTimeoutMs?: number
   readonly awareness?: AwarenessPolicy
+  /** Presence shows who logged in, and who did not cannot say so. Default false. */
+  readonly stampPresence?: boolean
+  /**
+   * Presence waits this long for company after it was last told. Default 25, and 1 more for each reader up to `maxPresenceWindowMs`
+   * (default 500): stock clients send back whatever they learn, so each telling brings one message from every reader.
+   */
+  readonly presenceWindowMs?: number
+  readonly maxPresenceWindowMs?: number
   readonly awarenessLimits?: AwarenessLimits
 }
 
 const defaultTimeoutMs = 30_000
+const defaultWindowMs = 25
+const defaultMaxWindowMs = 500
+const windowMsForEachReader = 1
+/** What the name of an account adds to a state that is as large as it may be. */
+const stampBytes = 512
 
 export class DocumentPresence {
   readonly #scope: Scope
   readonly #state: AwarenessState
-  readonly #limits: AwarenessLimits | undefined
+  readonly #limits: AwarenessLimits
+  readonly #windowMs: number
+  readonly #maxWindowMs: number
+  readonly #readers: () => number
   readonly #timeoutMs: number
   /** Something changed: to be told with the next window. */
   readonly #changed: () => void
@@ -28,18 +45,30 @@ export class DocumentPresence {
   /** Of the present window: the latest of each client. */
   #news = new Map<number, AwarenessEntry>()
   #isExpiryPlanned = false
+  #isTellingPlanned = false
+  #toldAt: EpochMs = 0
 
-  constructor(scope: Scope, options: PresenceOptions, changed: () => void, refused: (code: string) => void) {
+  constructor(scope: Scope, options: PresenceOptions, readers: () => number, changed: () => void, refused: (code: string) => void) {
+    const { stampPresence: stampsIdentity = false, awareness = awarenessPolicy, awarenessLimits: limits = awarenessLimits } = options
     this.#scope = scope
-    this.#state = new AwarenessState(options.awareness)
-    this.#limits = options.awarenessLimits
+    this.#state = new AwarenessState({ ...awareness, stampsIdentity })
+    this.#limits = stampsIdentity ? { ...limits, stateBytes: limits.stateBytes + stampBytes } : limits
+    this.#windowMs = options.presenceWindowMs ?? defaultWindowMs
+    this.#maxWindowMs = options.maxPresenceWindowMs ?? defaultMaxWindowMs
+    this.#readers = readers
     this.#timeoutMs = options.awarenessTimeoutMs ?? defaultTimeoutMs
     this.#changed = changed
     this.#refused = refused
   }
 
+  /** Something is to be told, and its time has come. */
   get hasNews(): boolean {
-    return this.#news.size > 0
+    return this.#news.size > 0 && this.#waitMs <= 0
+  }
+
+  get #waitMs(): number {
+    const windowMs = Math.max(this.#windowMs, Math.min(this.#maxWindowMs, this.#windowMs + this.#readers() * windowMsForEachReader))
+    return this.#toldAt + windowMs - this.#scope.now()
   }
 
   /** Everybody, for a newcomer. */
@@ -47,9 +76,10 @@ export class DocumentPresence {
     return this.#state.all().map((bytes): Part => ({ kind: 'awareness', bytes }))
   }
 
-  /** What changed since it was last taken. */
+  /** What changed since it was last taken, once the window is over. */
   takeNews(): Part | undefined {
-    if (this.#news.size === 0) return undefined
+    if (!this.hasNews) return undefined
+    this.#toldAt = this.#scope.now()
     const bytes = encodeAwareness([...this.#news.values()])
     this.#news = new Map()
     return { kind: 'awareness', bytes }
@@ -57,7 +87,8 @@ export class DocumentPresence {
 
   /** A rejection when the message is none. */
   hear(owner: AwarenessOwner, update: Uint8Array): Rejection | undefined {
-    const entries = decodeAwareness(update, this.#limits)
+    const entries = decodeAwareness(update, this.#limits, (client, clock) => this.#state.isEcho(client, clock, owner))
+    if ('length' in entries && entries.length === 0) return undefined
     if (!('length' in entries)) {
       // A stock client also sends on what it learned from others, so size and number are not always its fault.
       if (entries.code !== 'too_large' && entries.code !== 'too_many_clients') return entries
@@ -89,6 +120,21 @@ export class DocumentPresence {
 
   #announce(changed: readonly AwarenessEntry[]): void {
     for (const entry of changed) this.#news.set(entry.client, entry)
-    if (changed.length > 0) this.#changed()
+    this.tell()
+  }
+
+  /** News go out with the next window of changes if their own is over, otherwise when that is. */
+  tell(): void {
+    if (this.#news.size === 0 || this.#isTellingPlanned) return
+    const wait = this.#waitMs
+    if (wait <= 0) return this.#changed()
+    this.#isTellingPlanned = true
+    this.#scope.after('presence', wait, { type: 'document.tellPresence' })
+  }
+
+  /** The window is over. */
+  due(): void {
+    this.#isTellingPlanned = false
+    this.tell()
   }
 }

@@ -179,7 +179,7 @@ export class DocumentReceipts {
 
   /** What fits of an answer with holes was taken. */
   partTaken(dues: Dues): void {
-    if (dues.held === undefined) return
+    if (dues.held === undefined || !this.#all.has(dues)) return
     this.#release(dues)
     if (this.#due.size > 0) this.pay()
   }

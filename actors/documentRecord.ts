@@ -59,7 +59,8 @@ export const retire = (vector: StateVector): string | undefined =>
   vector.size === 0 ? undefined : base64.encode(encodeStateVector(vector))
 
 export const recordOf = (id: string): string => `record/${id}`
-const incomingOf = (id: string): string => `incoming/${id}`
+/** Content that waits for its record to call for it. */
+export const incomingOf = (id: string): string => `incoming/${id}`
 
 const encoder = new TextEncoder()
 const decoder = new TextDecoder()

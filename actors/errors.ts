@@ -204,6 +204,16 @@ const table = {
     retry: false,
     advice: 'Drop the local copy and open the document anew; the change was not stored.',
   },
+  'document.changed': {
+    text: 'the document is not as the request expects',
+    retry: false,
+    advice: 'Read it again, and repeat the change on what is there now.',
+  },
+  'document.misfit': {
+    text: 'an operation does not fit what is in the document',
+    retry: false,
+    advice: 'Correct the operation; the detail says which one, and why.',
+  },
   'document.full': {
     text: 'the document has reached its limit of size',
     retry: false,

@@ -13,7 +13,7 @@
  * a gap can be made good; without them the client would show "not saved" for ever.
  */
 import type { Account } from './account.ts'
-import type { DocumentAccess, DocumentRequest } from './documentMessages.ts'
+import type { DocumentRequest } from './documentMessages.ts'
 import type { Address } from './system/address.ts'
 import type { EpochMs } from './world.ts'
 
@@ -47,7 +47,7 @@ const sizeOf = (request: DocumentRequest): number => {
       return request.payload.length
     case 'document.stateless':
       return 2 * request.payload.length
-    case 'document.presence':
+    default:
       return 0
   }
 }
@@ -62,8 +62,7 @@ const owned = (request: DocumentRequest): DocumentRequest => {
       return { ...request, update: request.update.slice() }
     case 'document.barrier':
       return { ...request, payload: request.payload.slice() }
-    case 'document.stateless':
-    case 'document.presence':
+    default:
       return request
   }
 }
@@ -79,7 +78,6 @@ export class Lane {
   /** As its tenant knows it. */
   readonly document: string
   stage: Stage = { kind: 'waiting' }
-  access: DocumentAccess = 'read'
   /** A token is being looked at; the latest that came meanwhile is looked at next. */
   isChecking = false
   nextToken: string | undefined
@@ -115,7 +113,7 @@ export class Lane {
   /** Notes what the client says, whether it waits or goes on at once. */
   hear(request: DocumentRequest): void {
     if (request.type === 'document.update' && !request.isAnswer) this.#unsaved++
-    if (request.type !== 'document.sync') return
+    if (request.type !== 'document.sync' || request.isReply === true) return
     this.#unsaved = 1
     this.#refused = 0
     this.#lost = 0
@@ -178,9 +176,9 @@ export class Lane {
     this.#lost = 0
   }
 
-  /** How many receipts are due beside the one for the answer. */
+  /** How many receipts are due. */
   makeGood(): number {
-    const due = Math.max(0, this.#lost - 1)
+    const due = this.#lost
     this.#lost = 0
     this.paid(due)
     return due

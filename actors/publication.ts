@@ -26,6 +26,13 @@ export interface Publication {
   readonly parts: readonly Part[]
   /** True for the answer to a request of one client, which may be as large as the document. */
   readonly isAnswer: boolean
+  /** For an answer whose pieces wait at the client for the last one: changes should not come in between (curtain.ts). */
+  readonly isVeiled: boolean
 }
 
-export const publication = (parts: readonly Part[], isAnswer = false): Publication => ({ type: 'connection.publish', parts, isAnswer })
+export const publication = (parts: readonly Part[], isAnswer = false, isVeiled = false): Publication => ({
+  type: 'connection.publish',
+  parts,
+  isAnswer,
+  isVeiled,
+})

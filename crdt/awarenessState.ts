@@ -23,9 +23,12 @@
  *    the client whose old socket is half open. With a known user and nothing to call home yet, it takes over at once.
  * 4. After a removal the id is remembered for 30 s, so that an echo still on its way does not bring it back to life.
  *
+ * Where clients can log in, what is shown of a state is not what came, but that with the name of the account in it (awarenessIdentity.ts).
+ *
  * Time is given: `now` is any clock in ms. Entries come from `decodeAwareness`.
  */
 import { type AwarenessEntry, encodeAwareness } from './awareness.ts'
+import { stampIdentity } from './awarenessIdentity.ts'
 
 /** One connection. `user` is an authenticated name; undefined is anonymous, and all anonymous are alike. */
 export interface AwarenessOwner {
@@ -43,9 +46,18 @@ export interface AwarenessPolicy {
   /** Removed ids that are remembered, and for how long: 500, 30 s (y-protocols' `outdatedTimeout`). */
   readonly removedIds: number
   readonly removedMs: number
+  /** Whether states are shown with the name of the account in them. */
+  readonly stampsIdentity: boolean
 }
 
-export const awarenessPolicy: AwarenessPolicy = { idsPerOwner: 10, ids: 500, clockWindow: 1000, removedIds: 500, removedMs: 30_000 }
+export const awarenessPolicy: AwarenessPolicy = {
+  idsPerOwner: 10,
+  ids: 500,
+  clockWindow: 1000,
+  removedIds: 500,
+  removedMs: 30_000,
+  stampsIdentity: false,
+}
 
 /** Clocks start at 0 and grow by one for each movement; 2^32 movements are 136 years at one a second. */
 const maxFirstClock = 2 ** 32
@@ -73,6 +85,9 @@ interface Heir {
 interface Presence {
   owner: AwarenessOwner
   clock: number
+  /** As it came: a renewal of the same text is not parsed again. */
+  given: string
+  /** As it is shown. */
   state: string
   renewedAt: number
   heir: Heir | undefined
@@ -144,6 +159,15 @@ export class AwarenessState {
     return Array.from(this.#present, ([client, presence]) => this.#show(client, presence, presence.clock + 1, presence.state))
   }
 
+  /**
+   * Whether an entry of this connection is an echo: of an id that another one holds, and nothing newer. `apply` would ignore it, so
+   * nobody has to read its state.
+   */
+  isEcho(client: number, clock: number, owner: AwarenessOwner): boolean {
+    const presence = this.#present.get(client)
+    return presence !== undefined && presence.owner.id !== owner.id && clock <= presence.clock
+  }
+
   /** Takes what a connection says. The whole message was decoded before, so nothing here fails halfway. */
   apply(entries: readonly AwarenessEntry[], owner: AwarenessOwner, now: number): AwarenessChange {
     const changed: AwarenessEntry[] = []
@@ -195,8 +219,14 @@ export class AwarenessState {
     // At the same clock: either the echo of a raised clock, or a movement made before the raised clock arrived.
     if (clock < presence.clock) return undefined
     presence.renewedAt = now
-    if (clock === presence.clock && state === presence.state) return undefined
-    return this.#show(client, presence, clock === presence.clock ? clock + 1 : clock, state)
+    const shown = state === presence.given ? presence.state : this.#shown(state, presence.owner)
+    presence.given = state
+    if (clock === presence.clock && shown === presence.state) return undefined
+    return this.#show(client, presence, clock === presence.clock ? clock + 1 : clock, shown)
+  }
+
+  #shown(state: string, { user }: AwarenessOwner): string {
+    return this.#policy.stampsIdentity ? stampIdentity(state, user) : state
   }
 
   /** An id that nobody holds. */
@@ -212,11 +242,11 @@ export class AwarenessState {
     if (clock > maxFirstClock) return 'clock_window'
     if (this.#present.size >= this.#policy.ids) return 'document_full'
     if ((speaker?.ids.size ?? 0) >= this.#policy.idsPerOwner) return 'too_many_ids'
-    const presence: Presence = { owner, clock: 0, state, renewedAt: now, heir: undefined }
+    const presence: Presence = { owner, clock: 0, given: state, state, renewedAt: now, heir: undefined }
     this.#present.set(client, presence)
     this.#removed.delete(client)
     this.#bind(client, owner)
-    return this.#show(client, presence, Math.max(clock, removed?.clock ?? 0) + 1, state)
+    return this.#show(client, presence, Math.max(clock, removed?.clock ?? 0) + 1, this.#shown(state, owner))
   }
 
   /** An id that another connection holds. */
@@ -251,8 +281,9 @@ export class AwarenessState {
     presence.owner = heir.owner
     presence.renewedAt = heir.at
     presence.heir = undefined
+    presence.given = heir.state
     this.#bind(client, heir.owner)
-    return this.#show(client, presence, heir.clock, heir.state) // already above all that peers know
+    return this.#show(client, presence, heir.clock, this.#shown(heir.state, heir.owner)) // already above all that peers know
   }
 
   #bind(client: number, owner: AwarenessOwner): void {

@@ -9,7 +9,7 @@ import * as Y from 'yjs'
 import { installLinearMerge } from './linearMerge.ts'
 import { mergeUpdates } from './merge.ts'
 import { decodeStateVector, type StateVector } from './stateVector.ts'
-import { inspectUpdate, storedLimits } from './update.ts'
+import { inspectUpdate, storedLimits, type UpdateInspection } from './update.ts'
 
 /** An update, by its place, that is not in the result: Yjs threw, or something that it builds on is not there. */
 export interface Quarantined {
@@ -19,7 +19,13 @@ export interface Quarantined {
 }
 
 export type Compaction =
-  | { readonly ok: true; readonly snapshot: Uint8Array; readonly stateVector: StateVector; readonly quarantined: readonly Quarantined[] }
+  | {
+      readonly ok: true
+      readonly snapshot: Uint8Array
+      readonly inspection: UpdateInspection
+      readonly stateVector: StateVector
+      readonly quarantined: readonly Quarantined[]
+    }
   | {
       readonly ok: false
       readonly code: 'snapshot_unreadable' | 'too_many_bad'
@@ -54,7 +60,9 @@ const finish = (doc: Y.Doc, quarantined: readonly Quarantined[]): Compaction => 
     const snapshot = Y.encodeStateAsUpdate(doc)
     const stateVector = decodeStateVector(Y.encodeStateVector(doc), Number.POSITIVE_INFINITY)
     if ('ok' in stateVector) return { ok: false, code: 'snapshot_unreadable', detail: stateVector.detail, quarantined }
-    return { ok: true, snapshot, stateVector, quarantined }
+    const inspection = inspectUpdate(snapshot, storedLimits)
+    if (!inspection.ok) return { ok: false, code: 'snapshot_unreadable', detail: `${inspection.code}: ${inspection.detail}`, quarantined }
+    return { ok: true, snapshot, inspection, stateVector, quarantined }
   } catch (reason) {
     return { ok: false, code: 'snapshot_unreadable', detail: String(reason), quarantined }
   } finally {

@@ -97,8 +97,10 @@ const sameAttributes = (a: Run, b: Run): boolean => JSON.stringify(a.attributes)
 const join = (runs: Run[], run: Run): void => {
   const last = runs.at(-1)
   if (last === undefined || !sameAttributes(last, run)) runs.push(run)
-  else if (typeof last.insert === 'string' && typeof run.insert === 'string') runs[runs.length - 1] = { ...last, insert: last.insert + run.insert }
-  else if (last.values !== undefined && run.values !== undefined) (last.values as Value[]).push(...run.values) // made here, by `runOf`
+  else if (typeof last.insert === 'string' && typeof run.insert === 'string')
+    runs[runs.length - 1] = { ...last, insert: last.insert + run.insert }
+  else if (last.values !== undefined && run.values !== undefined)
+    (last.values as Value[]).push(...run.values) // made here, by `runOf`
   else runs.push(run)
 }
 

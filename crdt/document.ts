@@ -7,11 +7,12 @@
  * Bytes that were handed out are never written to again.
  */
 import { noBytes } from './cursor.ts'
-import { diffInspected, type Inspected, mergeInspected } from './merge.ts'
+import { diffInspected, type Inspected, mergeInspected, newsFor } from './merge.ts'
 import type { Rejection } from './rejection.ts'
 import { splitUpdate } from './split.ts'
 import { advance, decodeStateVector, encodeStateVector, integrable, type StateVector, type Verdict } from './stateVector.ts'
 import { emptyUpdate, inspectUpdate, storedLimits, type UpdateInspection, type UpdateLimits, updateLimits } from './update.ts'
+import { veilUpdate } from './veil.ts'
 
 export interface Examined {
   readonly ok: true
@@ -23,6 +24,14 @@ export interface Answer {
   readonly ok: true
   /** Each one a valid update; to be applied in this order. None when there is nothing to tell. */
   readonly updates: readonly Uint8Array[]
+  /** The first of them stay pending at their reader until the last of those is there (veil.ts): no other update should come in between. */
+  readonly isVeiled: boolean
+}
+
+/** What a snapshot brings to one vector. */
+interface Cut {
+  readonly updates: readonly Uint8Array[]
+  readonly isVeiled: boolean
 }
 
 /** A stored update that could not be used, by its place in the tail. It stays in the tail as an empty update. */
@@ -47,29 +56,36 @@ const batchSize = 64
 
 /**
  * A larger snapshot goes out in pieces of this size: 256 KiB, so that a line of 10 kB/s brings one within the 30 s in which
- * y-websocket must hear something.
+ * y-websocket must hear something. Veiled ones are a sixteenth of the whole if that is more: 20 MB need 45 kB/s.
  */
 export const defaultChunkBytes = 256 * 1024
 
-/** Different vectors that are remembered with their cut of the snapshot, and the longest vector of these, in bytes. */
+/**
+ * Different vectors that are remembered with their cut of the snapshot, the longest vector of these, and what the cuts may have together
+ * if that is more than the snapshot, in bytes.
+ */
 const cachedCuts = 32
 const cachedVectorBytes = 2048
+const cachedCutBytes = 256 * 1024
 
 export class DocumentState {
   readonly setAside: readonly SetAside[]
   readonly #chunkBytes: number
   #snapshot: Inspected
   /** The snapshot in pieces, from the first answer that needs them until the next snapshot: one more copy of it. */
-  #pieces: readonly Uint8Array[] | undefined
+  #pieces: Cut | undefined
   #tail: Uint8Array[]
   #tailBytes: number
   #vector: StateVector
   #vectorBytes: Uint8Array | undefined
   /** Of snapshot or tail. */
   #hasMarkup: boolean
+  /** The deletions of the last answer that was taken, as their bytes. */
+  #knownDeletions: Uint8Array | undefined
   #batches: Inspected[] = []
   #openBatch: Inspected | undefined
-  readonly #cuts = new Map<string, readonly Uint8Array[]>()
+  readonly #cuts = new Map<string, Cut>()
+  #cutBytes = 0
 
   private constructor(
     snapshot: Inspected,
@@ -89,13 +105,19 @@ export class DocumentState {
   }
 
   /**
-   * From stored bytes; empty bytes are no snapshot. No `Y.Doc` is made: 300 KB take about a millisecond. An unreadable
+   * From stored bytes; empty bytes are no snapshot. No `Y.Doc` is made: 300 KB take about a millisecond, and 20 MB 100, so that
+   * a large snapshot comes with its inspection, which was made elsewhere. An unreadable
    * snapshot is a rejection; an unusable update in the tail is set aside, and the document opens without it. A snapshot above
    * `chunkBytes` is answered in pieces (Infinity: never).
    */
-  static load(snapshot: Uint8Array, updates: readonly Uint8Array[], chunkBytes: number = defaultChunkBytes): DocumentState | Rejection {
+  static load(
+    snapshot: Uint8Array,
+    updates: readonly Uint8Array[],
+    chunkBytes: number = defaultChunkBytes,
+    inspected?: UpdateInspection | Rejection,
+  ): DocumentState | Rejection {
     const bytes = snapshot.length === 0 ? emptyUpdate : snapshot
-    const inspection = inspectUpdate(bytes, storedLimits)
+    const inspection = inspected ?? inspectUpdate(bytes, storedLimits)
     if (!inspection.ok) return inspection
     const vector = vectorOf(inspection)
     let { hasMarkup } = inspection
@@ -149,10 +171,47 @@ export class DocumentState {
     return this.#vectorBytes
   }
 
-  /** What an update would be here. Changes nothing, so the caller can ask for permission in between. */
-  examine(update: Uint8Array, limits: UpdateLimits = updateLimits): Examined | Rejection {
-    const inspection = inspectUpdate(update, limits)
-    return inspection.ok ? { ok: true, verdict: integrable(inspection, this.#vector), inspection } : inspection
+  /** Bytes of answers that are kept for the next who ask, beside the document itself. */
+  get cachedBytes(): number {
+    const pieces = this.#pieces?.updates ?? []
+    return this.#cutBytes + (pieces.length > 1 ? sum(pieces) : 0)
+  }
+
+  /** They are made again when somebody asks. */
+  dropCaches(): void {
+    this.#pieces = undefined
+    this.#dropCuts()
+  }
+
+  #dropCuts(): void {
+    this.#cuts.clear()
+    this.#cutBytes = 0
+  }
+
+  /** What an update would be here. Changes nothing, so the caller can ask for permission in between. `inspected`: by whom it was already. */
+  examine(
+    update: Uint8Array,
+    limits: UpdateLimits = updateLimits,
+    inspected: UpdateInspection | Rejection = inspectUpdate(update, limits),
+  ): Examined | Rejection {
+    const inspection = inspected
+    if (!inspection.ok) return inspection
+    const verdict = integrable(inspection, this.#vector)
+    return { ok: true, verdict: verdict === 'new' && this.#repeatsDeletions(update, inspection) ? 'known' : verdict, inspection }
+  }
+
+  /**
+   * Takes note of a whole answer that was admitted. Every such answer lists all deletions that its client knows of; without this,
+   * each of 150 who join would have the same list stored and sent to everybody.
+   */
+  noteAnswer(update: Uint8Array, { deleteRanges, deletesAt }: UpdateInspection): void {
+    if (deleteRanges > 0) this.#knownDeletions = update.slice(deletesAt)
+  }
+
+  #repeatsDeletions(update: Uint8Array, inspection: UpdateInspection): boolean {
+    const known = this.#knownDeletions
+    if (known === undefined || update.length - inspection.deletesAt !== known.length || this.hasNewStructs(inspection)) return false
+    return known.every((byte, at) => byte === update[inspection.deletesAt + at])
   }
 
   /** Whether an update brings content, leaving deletions aside. */
@@ -185,41 +244,46 @@ export class DocumentState {
   /**
    * What brings somebody with this vector up to date (no vector: somebody with nothing). The snapshot goes out as it lies
    * or cut by the vector, the tail in batches, those without news left out. A snapshot or a cut above `chunkBytes` goes out
-   * in pieces, unless the document has markup: half of that is taken for damage and repaired (split.ts).
+   * in pieces; veiled ones if the document has markup, for half of that is taken for damage and repaired (split.ts).
    */
   answer(vectorBytes?: Uint8Array): Answer | Rejection {
     const vector = vectorBytes === undefined ? new Map<number, number>() : decodeStateVector(vectorBytes)
     if ('ok' in vector) return vector
-    const updates = [...(vectorBytes === undefined || vector.size === 0 ? this.#whole() : this.#cut(vectorBytes, vector))]
+    const cut = vectorBytes === undefined || vector.size === 0 ? this.#whole() : this.#cut(vectorBytes, vector)
+    const updates = [...cut.updates]
     for (const { bytes, inspection } of this.#joinedTail()) if (integrable(inspection, vector) !== 'known') updates.push(bytes)
-    return { ok: true, updates }
+    return { ok: true, updates, isVeiled: cut.isVeiled }
   }
 
-  #whole(): readonly Uint8Array[] {
-    const { bytes, inspection } = this.#snapshot
-    const isSplit = bytes.length > this.#chunkBytes && !inspection.hasMarkup
-    this.#pieces ??= isSplit ? splitUpdate(this.#snapshot, this.#chunkBytes) : inspection.isEmpty ? [] : [bytes]
+  #whole(): Cut {
+    const { hasMarkup } = this.#snapshot.inspection
+    this.#pieces ??= hasMarkup ? veiled(veilUpdate(this.#snapshot, this.#chunkBytes)) : plain(splitUpdate(this.#snapshot, this.#chunkBytes))
     return this.#pieces
   }
 
   /** The snapshot, cut by a vector. Only a new snapshot changes it, so a storm of reconnections pays once for each vector. */
-  #cut(vectorBytes: Uint8Array, vector: StateVector): readonly Uint8Array[] {
+  #cut(vectorBytes: Uint8Array, vector: StateVector): Cut {
     if (vectorBytes.length > cachedVectorBytes) return this.#makeCut(vector)
     const key = String.fromCharCode(...vectorBytes)
     const known = this.#cuts.get(key)
     if (known !== undefined) return known
     const cut = this.#makeCut(vector)
-    if (this.#cuts.size >= cachedCuts) this.#cuts.clear()
+    const bytes = cut === this.#pieces ? 0 : sum(cut.updates)
+    const mostBytes = Math.max(cachedCutBytes, this.snapshot.length)
+    if (bytes > mostBytes) return cut
+    if (this.#cuts.size >= cachedCuts || this.#cutBytes + bytes > mostBytes) this.#dropCuts()
     this.#cuts.set(key, cut)
+    this.#cutBytes += bytes
     return cut
   }
 
-  #makeCut(vector: StateVector): readonly Uint8Array[] {
-    const cut = diffInspected(this.#snapshot, vector)
-    if (cut === this.#snapshot.bytes) return this.#whole()
-    if (cut.length === 0) return []
+  #makeCut(vector: StateVector): Cut {
     // Without markup of its own, a cut can still fall between marks that its reader has.
-    return cut.length > this.#chunkBytes && !this.#hasMarkup ? splitUpdate(cut, this.#chunkBytes) : [cut]
+    const news = newsFor(this.#snapshot, vector)
+    if (news === undefined) return this.#whole()
+    if (this.#hasMarkup) return veiled(veilUpdate(this.#snapshot, this.#chunkBytes, news))
+    const cut = diffInspected(this.#snapshot, vector)
+    return plain(cut.length === 0 ? [] : splitUpdate(cut, this.#chunkBytes))
   }
 
   /** The tail in closed batches and one open batch. */
@@ -246,22 +310,29 @@ export class DocumentState {
    * Installs what a compaction made of the snapshot and the first `upTo` updates of the tail; those that came since stay. The
    * vector is made anew, since a compaction may have quarantined something. Unreadable bytes change nothing.
    */
-  replace(compacted: Uint8Array, upTo: number): { readonly ok: true; readonly setAside: readonly SetAside[] } | Rejection {
-    const next = DocumentState.load(compacted, this.#tail.slice(upTo), this.#chunkBytes)
+  replace(
+    compacted: Uint8Array,
+    upTo: number,
+    inspected?: UpdateInspection | Rejection,
+  ): { readonly ok: true; readonly setAside: readonly SetAside[] } | Rejection {
+    const next = DocumentState.load(compacted, this.#tail.slice(upTo), this.#chunkBytes, inspected)
     if (!(next instanceof DocumentState)) return next
     this.#snapshot = next.#snapshot
-    this.#pieces = undefined
+    this.dropCaches()
     this.#hasMarkup = next.#hasMarkup
     this.#tail = next.#tail
     this.#tailBytes = next.#tailBytes
     this.#vector = next.#vector
     this.#vectorBytes = undefined
+    this.#knownDeletions = undefined
     this.#batches = []
     this.#openBatch = undefined
-    this.#cuts.clear()
     return { ok: true, setAside: next.setAside }
   }
 }
+
+const plain = (updates: readonly Uint8Array[]): Cut => ({ updates, isVeiled: false })
+const veiled = (updates: readonly Uint8Array[]): Cut => ({ updates, isVeiled: updates.length > 1 })
 
 const sum = (updates: readonly Uint8Array[]): number => updates.reduce((bytes, update) => bytes + update.length, 0)
 

@@ -157,3 +157,19 @@ export const offsetAt = (blocks: readonly Uint8Array[], time: number): number | 
   }
   return found
 }
+
+/** Of two stretches of history that follow each other; the group at the seam may be one. */
+export const joinGroups = (left: readonly ChangeGroup[], right: readonly ChangeGroup[], gapMs: number): ChangeGroup[] => {
+  const [last, first] = [left.at(-1), right[0]]
+  if (last === undefined || first === undefined || !isSameAuthor(last.author, first.author) || first.began - last.ended > gapMs)
+    return [...left, ...right]
+  const seam: ChangeGroup = {
+    ...last,
+    to: first.to,
+    ended: first.ended,
+    changes: last.changes + first.changes,
+    bytes: last.bytes + first.bytes,
+    inserted: last.inserted + first.inserted,
+  }
+  return [...left.slice(0, -1), seam, ...right.slice(1)]
+}

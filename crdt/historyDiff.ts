@@ -13,7 +13,18 @@
  * In the order of the sequence, so that old and new can be shown in one text. What came and went in between is not told.
  */
 import * as Y from 'yjs'
-import { type AnyType, applyMark, contentOf, headOf, runOf, type Sees, type TypeName, type Value, valuesOf, withAttributes } from './content.ts'
+import {
+  type AnyType,
+  applyMark,
+  contentOf,
+  headOf,
+  runOf,
+  type Sees,
+  type TypeName,
+  type Value,
+  valuesOf,
+  withAttributes,
+} from './content.ts'
 import { type By, type Traced, trace } from './historyReplay.ts'
 
 export interface Step {

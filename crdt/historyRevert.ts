@@ -93,7 +93,7 @@ const graft = (transaction: Y.Transaction, source: AnyType, target: AnyType): vo
   const write = (item: Y.Item, left: Y.Item | null): Y.Item => {
     const { clientID, store } = transaction.doc
     const id = Y.createID(clientID, Y.getState(store, clientID))
-    const copy = new Y.Item(id, left, left && left.lastId, null, null, target, item.parentSub, item.content.copy())
+    const copy = new Y.Item(id, left, left?.lastId ?? null, null, null, target, item.parentSub, item.content.copy())
     copy.integrate(transaction, 0)
     if (item.content instanceof Y.ContentType && copy.content instanceof Y.ContentType)
       graft(transaction, item.content.type as AnyType, copy.content.type as AnyType)

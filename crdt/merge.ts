@@ -17,9 +17,13 @@ export interface Inspected {
   readonly inspection: UpdateInspection
 }
 
-interface Piece extends ClockRange {
+/** A range and the update that it lies in. */
+export interface Piece extends ClockRange {
   readonly bytes: Uint8Array
 }
+
+/** Pieces of each client, ascending and without overlap. */
+export type Pieces = ReadonlyMap<number, readonly Piece[]>
 
 const skipInfo = 10
 
@@ -43,16 +47,27 @@ export const mergeInspected = (updates: readonly Inspected[]): Uint8Array => {
   if (only !== undefined && updates.length === 1) return only.bytes
   const clients = new Map<number, Piece[]>()
   for (const { bytes, inspection } of updates) for (const range of inspection.ranges) addPiece(clients, pieceOf(range, bytes))
-  const encoder = encoding.createEncoder()
+  return encoding.encode((encoder) => {
+    writeSections(encoder, clients)
+    writeDeletes(
+      encoder,
+      updates.filter(({ inspection }) => inspection.deleteRanges > 0),
+    )
+  })
+}
+
+const writeSections = (encoder: encoding.Encoder, clients: Pieces): void => {
   encoding.writeVarUint(encoder, clients.size)
   // Yjs' own merge relies on this order in what it reads.
   for (const client of [...clients.keys()].sort(descending)) writeSection(encoder, client, clients.get(client) ?? [])
-  writeDeletes(
-    encoder,
-    updates.filter(({ inspection }) => inspection.deleteRanges > 0),
-  )
-  return encoding.toUint8Array(encoder)
 }
+
+/** An update of these pieces, and of all deletions of `deletes` (undefined: of none). */
+export const writePieces = (clients: Pieces, deletes: Inspected | undefined): Uint8Array =>
+  encoding.encode((encoder) => {
+    writeSections(encoder, clients)
+    writeDeletes(encoder, deletes === undefined ? [] : [deletes])
+  })
 
 /** One delete set from all. A client must not appear twice: Yjs would join the two, but yrs keeps only the second. */
 const writeDeletes = (encoder: encoding.Encoder, updates: readonly Inspected[]): void => {
@@ -180,23 +195,25 @@ const writeSection = (encoder: encoding.Encoder, client: number, pieces: readonl
  * What of an update is news to somebody with this vector: its unknown clocks and all of its deletions (a vector does not tell
  * which ones are known). Empty bytes when there is neither. Structs are touched only where the vector ends inside a range.
  */
-export const diffInspected = ({ bytes, inspection }: Inspected, vector: ReadonlyMap<number, number>): Uint8Array => {
+export const diffInspected = (update: Inspected, vector: ReadonlyMap<number, number>): Uint8Array => {
+  const { bytes, inspection } = update
+  const pieces = newsFor(update, vector)
+  if (pieces === undefined) return inspection.isEmpty ? noBytes : bytes
+  return pieces.size === 0 && inspection.deleteRanges === 0 ? noBytes : writePieces(pieces, update)
+}
+
+/** The clocks that this vector does not have; undefined: all of them. */
+export const newsFor = ({ bytes, inspection }: Inspected, vector: ReadonlyMap<number, number>): Pieces | undefined => {
   const pieces = new Map<number, Piece[]>()
   let isWhole = true
   for (const range of inspection.ranges) {
     const have = vector.get(range.client) ?? 0
     if (have > range.from) isWhole = false
     if (range.to <= have) continue
-    const piece = range.from < have ? cutPiece({ ...range, bytes }, have) : { ...range, bytes }
+    const piece = range.from < have ? cutPiece(pieceOf(range, bytes), have) : pieceOf(range, bytes)
     if (piece !== undefined) addPiece(pieces, piece)
   }
-  if (isWhole) return inspection.isEmpty ? noBytes : bytes
-  if (pieces.size === 0 && inspection.deleteRanges === 0) return noBytes
-  return encoding.encode((encoder) => {
-    encoding.writeVarUint(encoder, pieces.size)
-    for (const client of [...pieces.keys()].sort(descending)) writeSection(encoder, client, pieces.get(client) ?? [])
-    encoding.writeUint8Array(encoder, bytes.subarray(inspection.deletesAt, bytes.length))
-  })
+  return isWhole ? undefined : pieces
 }
 
 /** Updates that passed `inspectUpdate` once, as one; those that did not are left out. */

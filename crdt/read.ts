@@ -1,10 +1,14 @@
 /** A document, or one root of it, in a form for programs that know no Yjs. Runs in the worker. */
 import * as Y from 'yjs'
 import { materialize } from './compact.ts'
+import { DocumentState } from './document.ts'
 import { type DeltaPart, deltaHtml, nodesHtml } from './html.ts'
 import { type Json, Unreadable, Walk } from './jsonValue.ts'
 import { documentJson, jsonOf } from './jsonView.ts'
+import { mergeUpdates } from './merge.ts'
+import type { Rejection } from './rejection.ts'
 import { knownRoot, type Root, rootKinds } from './roots.ts'
+import { emptyUpdate } from './update.ts'
 
 export type ContentFormat = 'json' | 'roots' | 'text' | 'prosemirror' | 'html' | 'delta'
 
@@ -43,7 +47,7 @@ const linesOf = (parent: Y.XmlFragment, walk: Walk, lines: string[], depth = 0):
 }
 
 const inlineText = (child: Y.XmlElement | Y.XmlText | Y.XmlHook | Y.XmlFragment, walk: Walk, depth: number): string => {
-  walk.step(depth, child.length)
+  walk.step(depth, child instanceof Y.XmlText ? child.length : 0)
   if (child instanceof Y.XmlText) return Y.Text.prototype.toString.call(child) // its own would have tags
   if (child instanceof Y.XmlElement && /^hard_?break$/i.test(child.nodeName)) return '\n'
   return child instanceof Y.XmlFragment
@@ -107,4 +111,17 @@ export const readContent = (snapshot: Uint8Array, tail: readonly Uint8Array[], w
   } finally {
     doc.destroy()
   }
+}
+
+/** What somebody with this state vector lacks, as one update; without a vector, everything. A rejection is that of the vector. */
+export const encodeContent = (
+  snapshot: Uint8Array,
+  tail: readonly Uint8Array[],
+  since: Uint8Array | undefined,
+): { readonly ok: true; readonly bytes: Uint8Array } | Rejection => {
+  const state = DocumentState.load(snapshot, tail, Number.POSITIVE_INFINITY) // in one piece
+  if (!(state instanceof DocumentState)) return state
+  const answer = state.answer(since)
+  if (!answer.ok) return answer
+  return { ok: true, bytes: answer.updates.length === 0 ? emptyUpdate : mergeUpdates([...answer.updates]) }
 }

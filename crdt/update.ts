@@ -61,7 +61,10 @@ export const storedLimits: UpdateLimits = {
   depth: 64,
 }
 
-/** Clocks of one client without a hole, and the bytes of their structs: `structs` of them in `[start, end)`. */
+/**
+ * Clocks of one client without a hole, and the bytes of their structs: `structs` of them in `[start, end)`. In a large update several
+ * ranges follow one another without a hole: the first struct alone, then about 64 KiB each.
+ */
 export interface ClockRange {
   readonly client: number
   readonly from: number
@@ -103,6 +106,12 @@ export interface UpdateInspection {
   /** Neither structs nor deletions. */
   readonly isEmpty: boolean
 }
+
+/**
+ * An update of this size has its ranges divided into stretches of this size, so that it is cut where a vector ends or in pieces by
+ * reading one stretch, and not all that a client ever wrote. The first struct of a client stands alone: veil.ts holds it back.
+ */
+export const stretchBytes = 64 * 1024
 
 const maxClock = 2 ** 50
 const maxLength = 2 ** 31
@@ -231,8 +240,16 @@ const readSection = (client: number, count: number, ranges: ClockRange[]): void 
   let from = clock
   let start = cursor.at
   let structs = 0
+  let stretch = cursor.end < stretchBytes ? Number.POSITIVE_INFINITY : 0
   for (let i = 0; i < count; i++) {
     const at = cursor.at
+    if (at - start > stretch && structs > 0) {
+      ranges.push({ client, from, to: clock, structs, start, end: at })
+      from = clock
+      start = at
+      structs = 0
+      stretch = stretchBytes
+    }
     const info = cursor.byte()
     if (info === 10) {
       if (structs > 0) ranges.push({ client, from, to: clock, structs, start, end: at })

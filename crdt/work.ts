@@ -3,8 +3,11 @@
  * comes out can be cloned between threads (bytes, numbers, texts, plain objects).
  */
 import { compact, integrablePart } from './compact.ts'
+import { editJson } from './jsonEdit.ts'
+import { encodeContent, readContent } from './read.ts'
+import { inspectUpdate } from './update.ts'
 
-export const documentWork = { compact, integrablePart }
+export const documentWork = { inspect: inspectUpdate, compact, integrablePart, readContent, encodeContent, editJson }
 
 type Table = typeof documentWork
 export type JobName = keyof Table

@@ -27,11 +27,13 @@ Commands
   backup DIR       copy the database into an empty directory, also while the server runs
   restore DIR      put a backup into the data directory; --force moves a database that is there aside
   user             add, change, remove and list users with passwords; troupe user tells how
+  conformance URL  try a Yjs server, this one or another; troupe conformance --help tells how
 
 Options
   --host ADDRESS           listen on this address (127.0.0.1)
   --port PORT              main port (9100)
-  --listen PORT[:PROFILE]  one more listener; may be repeated. Profiles: main, yjs, bus, chat, pubsub, arqonbus
+  --listen PORT[:PROFILE]  one more listener; may be repeated. Profiles: main, yjs, hocuspocus,
+                           bus, chat, pubsub, arqonbus
   --data DIR               directory of the database (./data)
   --log-level LEVEL        debug, info, warn, error, silent (info)
   --config FILE            configuration file (troupe.config.json or troupe.config.js)

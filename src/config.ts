@@ -20,7 +20,7 @@ const bytes = (value: number, meaning: string, least = 1) => z.number().int().mi
 const count = (value: number, meaning: string, least = 1) => z.number().int().min(least).default(value).describe(meaning)
 const flag = (value: boolean, meaning: string) => z.boolean().default(value).describe(meaning)
 
-export const profiles = ['main', 'yjs', 'bus', 'chat', 'pubsub', 'arqonbus'] as const
+export const profiles = ['main', 'yjs', 'hocuspocus', 'bus', 'chat', 'pubsub', 'arqonbus'] as const
 export type Profile = (typeof profiles)[number]
 
 const port = z.number().int().min(0).max(65_535)
@@ -82,6 +82,10 @@ export const schema = z.strictObject({
       awarenessPerSecond: count(20, 'Presence messages of a client each second; of faster ones only the latest counts.'),
       awarenessBurst: count(40, 'Presence messages of a client at once.'),
       strikes: count(3, 'Bad messages of a client before it is disconnected for good.'),
+      documentsPerSocket: count(128, 'Most documents that a Hocuspocus client has on one socket.'),
+      pendingMessages: count(128, 'Messages of one document of a Hocuspocus client that wait until it is open.'),
+      pendingBytes: bytes(MiB, 'Most that waits so on one socket. What does not fit is asked for when the document is open.'),
+      tokenRefreshMs: milliseconds(30_000, 'A Hocuspocus client is asked for a new token so long before the old one runs out.'),
     })
     .prefault({}),
   documents: z
@@ -90,13 +94,42 @@ export const schema = z.strictObject({
       maxWindowMs: milliseconds(25, 'With many readers the window grows by 0.08 for each of them, up to this.', 0),
       idleMs: milliseconds(120_000, 'A document that nobody has open leaves memory after this.'),
       retryMs: milliseconds(1_000, 'Wait before a commit that the disk refused is tried again.'),
+      askAgainMs: milliseconds(10_000, 'Wait before a client is asked again for changes that are missing; doubles up to 5 minutes.'),
+      compareMs: milliseconds(120_000, 'A client that wrote, and then nothing for so long, is asked whether it has more. 0: never.', 0),
       maxUnsavedBytes: bytes(16 * MiB, 'Most of one document that waits for a disk that refuses it.'),
       awarenessTimeoutMs: milliseconds(30_000, 'Presence that was not renewed for this long is removed.'),
       awarenessStateBytes: bytes(16 * 1024, 'Largest presence of one client.'),
       awarenessMessageBytes: bytes(64 * 1024, 'Largest presence message.'),
-      clients: count(500, 'Most clients that are present in one document.'),
+      clients: count(2_000, 'Most clients that are present in one document.'),
+      presenceWindowMs: milliseconds(25, 'Presence waits at least this long for company, unless changes go out before.', 0),
+      maxPresenceWindowMs: milliseconds(500, 'With many readers that grows by 1 for each of them, up to this.', 0),
+      stampPresence: flag(true, 'Who logged in is named in its presence by the server: `user.id` is the name of its account.'),
+      commentRoots: z
+        .array(z.string().min(1))
+        .default(['comments'])
+        .describe('Root types that may be changed by accounts that may comment and not write.'),
+      guardedBytes: bytes(8 * MiB, 'Largest document in which changes of commenters, and those that a hook checks, are looked into.'),
+      guardedMs: milliseconds(60_000, 'The copy that this needs leaves memory when it was not needed for this long.'),
+      refusalsPerMinute: count(10, 'Changes of one user that a hook may refuse in a minute and document; then they are refused unseen.'),
       clientsPerConnection: count(10, 'Most client ids that one connection speaks for (tabs of one browser share).'),
+      inlineBytes: bytes(
+        MiB,
+        'Larger changes, and larger documents when they are loaded, are inspected in a thread of their own.',
+        4 * 1024,
+      ),
+      inspectMs: milliseconds(5_000, 'Time for the inspection of one change in that thread; what takes longer is refused.'),
+      workMs: milliseconds(60_000, 'Time for one compaction, history view or the like; what takes longer is given up.'),
+      memoryBytes: bytes(
+        512 * MiB,
+        'All documents in memory; past it, those that nobody has open leave at once, least recently used first.',
+      ),
       structs: count(100_000, 'Most structs in one update.'),
+      autoCreate: flag(true, 'A document comes into being when a client opens and changes it. Otherwise it has to be created before.'),
+      deletedMs: milliseconds(30 * 24 * 3_600_000, 'A deleted document can be restored for so long; then its content goes.', 0),
+      warnBytes: bytes(0, 'A document that grows beyond this is reported. 0: never.', 0),
+      maxBytes: bytes(64 * MiB, 'Largest document; what adds content to it is refused then. 0: no limit.', 0),
+      refuseBytes: bytes(256 * MiB, 'Clients cannot open a document beyond this. 0: no limit.', 0),
+      tenantBytes: bytes(0, 'Most for all documents of a tenant; what adds content is refused then. 0: no limit.', 0),
       depth: count(64, 'Deepest nesting of values in an update.'),
     })
     .prefault({}),

@@ -10,6 +10,7 @@ import type { ClientInput, ClientMessage } from '../actors/client.ts'
 import { refusalOf } from '../actors/clientAccess.ts'
 import type { ConnectionInput, ConnectionMessage } from '../actors/connection.ts'
 import { isTroupeError, TroupeError } from '../actors/errors.ts'
+import type { MultiplexerInput, MultiplexerMessage } from '../actors/multiplexer.ts'
 import type { Refusal } from '../actors/output.ts'
 import type { ActorSystem } from '../actors/system/system.ts'
 import type { World } from '../actors/world.ts'
@@ -19,10 +20,11 @@ import { identify, type Visitor } from './auth/visitors.ts'
 import type { Config, Profile } from './config.ts'
 import { closeOf, closeReason } from './doors/closeCodes.ts'
 import { Framer, TextFramer } from './doors/frames.ts'
+import { decodeFrame, HocuspocusFramer, hocuspocusName } from './doors/hocuspocus.ts'
 import { WebSocketSink } from './doors/sink.ts'
 import type { Denial, TextDoor } from './doors/textDoor.ts'
 import { yjsDoor } from './doors/yjs.ts'
-import { type BusProfile, type Route, route } from './routes.ts'
+import { type BusProfile, type DocumentRoute, type Route, route } from './routes.ts'
 import type { Metrics } from './telemetry/metrics.ts'
 
 /** After a close frame, the client has this long to answer it. */
@@ -44,7 +46,17 @@ interface Arrival {
   readonly head: Buffer
 }
 
-type Wanted = Extract<Route, { kind: 'document' | 'bus' | 'refused' }>
+type Wanted = Exclude<Route, { kind: 'none' }>
+
+/** Who opened a socket, or why that is nobody. */
+type Caller = { readonly visitor: Visitor } | { readonly error: unknown }
+
+interface Editor {
+  readonly name: string
+  readonly account: Account
+}
+
+type Receive = (data: Buffer, isBinary: boolean) => void
 
 const binary: Refusal = refusalOf(new TroupeError('message.malformed', 'a binary frame'))
 
@@ -53,6 +65,7 @@ export class Edge {
   readonly #documentSockets: WebSocketServer
   readonly #busSockets: ReadonlyMap<string, WebSocketServer>
   readonly #framer = new Framer(yjsDoor)
+  readonly #hocuspocusFramer = new HocuspocusFramer()
   readonly #framers: ReadonlyMap<string, TextFramer>
   readonly #connections = new Set<string>()
   /** Sockets whose account is being looked up. */
@@ -84,14 +97,14 @@ export class Edge {
     if (wanted.kind === 'none') return refuseUpgrade(socket, { status: wanted.status, headers: {}, body: '' })
     const arrival = { request, socket, head }
     const refused = this.#refused(request)
-    if (refused !== undefined) return this.#turnAway(wanted, arrival, refused)
+    if (refused !== undefined) return this.#receive(wanted, arrival, { error: refused })
     this.#arriving++
     const { authenticator, world, doors } = this.#options
     const mayLogInLater = wanted.kind === 'bus' && doors[wanted.door].manners.canLogIn === true
     identify(authenticator, world.random, request, { mayLogInLater })
       .then(
-        (visitor) => this.#admit(wanted, arrival, visitor),
-        (error) => this.#turnAway(wanted, arrival, error),
+        (visitor) => this.#receive(wanted, arrival, { visitor }),
+        (error) => this.#receive(wanted, arrival, { error }),
       )
       .finally(() => this.#arriving--)
   }
@@ -105,13 +118,55 @@ export class Edge {
     return undefined
   }
 
-  #admit(wanted: Wanted, arrival: Arrival, visitor: Visitor): void {
-    if (wanted.kind === 'refused') return this.#turnAway(wanted, arrival, new TroupeError(wanted.code, wanted.detail))
+  #receive(wanted: Wanted, arrival: Arrival, caller: Caller): void {
     if (this.#options.isClosing()) return this.#turnAway(wanted, arrival, new TroupeError('system.closed'))
-    if (wanted.kind === 'bus')
-      return this.#open(wanted, arrival, (ws) => this.#connectClient(ws, arrival, this.#options.doors[wanted.door], visitor))
-    const { account } = visitor
-    this.#open(wanted, arrival, (ws) => this.#connectEditor(ws, arrival, wanted.name, account))
+    switch (wanted.kind) {
+      case 'bus': {
+        if ('error' in caller) return this.#turnAway(wanted, arrival, caller.error)
+        return this.#open(wanted, arrival, (ws) => void this.#connectClient(ws, arrival, this.#options.doors[wanted.door], caller.visitor))
+      }
+      case 'hocuspocus':
+      case 'either': {
+        const error = passing(caller)
+        if (error !== undefined) return this.#turnAway(wanted, arrival, error)
+        return this.#open(wanted, arrival, (ws) => {
+          if (wanted.kind === 'either') this.#listen(ws, arrival, wanted.document, caller)
+          else this.#connectMultiplexer(ws, arrival, caller)
+        })
+      }
+      default: {
+        const editor = editorOf(wanted, caller)
+        if ('error' in editor) return this.#turnAway(wanted, arrival, editor.error)
+        return this.#open(wanted, arrival, (ws) => void this.#connectEditor(ws, arrival, editor))
+      }
+    }
+  }
+
+  /** Which of the two wires of documents it is, the first byte says: an address of Hocuspocus has at least one letter. */
+  #listen(ws: WebSocket, arrival: Arrival, document: DocumentRoute, caller: Caller): void {
+    const { world, config } = this.#options
+    this.#arriving++
+    const end = () => {
+      cancel()
+      this.#arriving--
+      ws.off('close', end)
+      ws.off('message', decide)
+    }
+    const decide = (data: Buffer, isBinary: boolean) => {
+      end()
+      if (isBinary && data[0] !== 0) return this.#connectMultiplexer(ws, arrival, caller)(data, isBinary)
+      const editor = editorOf(document, caller)
+      if ('error' in editor) this.#sendAway(ws, editor.error)
+      else this.#connectEditor(ws, arrival, editor)(data, isBinary)
+    }
+    const cancel = world.clock.after(config.limits.handshakeMs, () => this.#sendAway(ws, new TroupeError('connection.silent')))
+    ws.on('close', end)
+    ws.on('message', decide)
+  }
+
+  #sendAway(ws: WebSocket, error: unknown): void {
+    const { code } = refusalOf(error)
+    ws.close(closeOf(code).code, closeReason(code, isTroupeError(error, code) ? error.detail : ''))
   }
 
   /** A browser does not see the status of a refused upgrade and tries for ever; it does see a close code. */
@@ -136,22 +191,69 @@ export class Edge {
     })
   }
 
-  #connectEditor(ws: WebSocket, { socket }: Arrival, name: string, account: Account): void {
+  #connectEditor(ws: WebSocket, { request, socket }: Arrival, { name, account }: Editor): Receive {
+    return this.#begin(ws, socket, name, account, epochOf(request) ?? account.epoch)
+  }
+
+  /** Apart, so that no listener keeps the request alive. */
+  #begin(ws: WebSocket, socket: Socket, name: string, account: Account, epoch: string | undefined): Receive {
     const { system, metrics, config } = this.#options
     const address = this.#arrived('connection', yjsDoor.name, ws)
     const tell = (message: ConnectionMessage) => system.tell(address, message)
     const drained = () => tell({ type: 'connection.drained' })
     const sink = new WebSocketSink(ws, socket, this.#framer, metrics.traffic, drained, config.limits.inboundMessages)
-    const document = `document/${scopedId(account.tenant, name)}`
-    system.begin(address, { sink, document, account, door: yjsDoor.name, wantsReceipts: false } satisfies ConnectionInput)
-    ws.on('message', (data: Buffer, isBinary: boolean) => {
+    system.begin(address, {
+      sink,
+      document: `document/${scopedId(account.tenant, name)}`,
+      account,
+      door: yjsDoor.name,
+      wantsReceipts: false,
+      ...participation(epoch),
+    } satisfies ConnectionInput)
+    const receive = (data: Buffer, isBinary: boolean) => {
       metrics.received(data.length)
       sink.arrived()
       const decoded = this.#sound(ws, () => (isBinary ? yjsDoor.decode(data) : { ok: false as const, detail: 'kind: a text message' }))
       if (decoded === undefined) return
       if (decoded.ok) tell({ type: 'connection.receive', message: decoded.message })
       else tell({ type: 'connection.garbage', detail: decoded.detail })
-    })
+    }
+    ws.on('message', receive)
+    return receive
+  }
+
+  #connectMultiplexer(ws: WebSocket, { request, socket }: Arrival, caller: Caller): Receive {
+    return this.#multiplex(ws, socket, this.#identifier(socket.remoteAddress ?? '', caller), epochOf(request))
+  }
+
+  /** The token of a message counts; without one, the credentials with which the socket was opened. Where nobody can log in, tokens say nothing. */
+  #identifier(remote: string, caller: Caller): MultiplexerInput['identify'] {
+    const { authenticator } = this.#options
+    return async (token) => {
+      if ('error' in caller && isTroupeError(caller.error, 'connection.origin')) throw caller.error
+      if (token !== '' && authenticator.isConfigured) return await authenticator.authenticate({ type: 'token', token }, remote)
+      if ('error' in caller) throw caller.error
+      return caller.visitor.account
+    }
+  }
+
+  #multiplex(ws: WebSocket, socket: Socket, identify: MultiplexerInput['identify'], epoch: string | undefined): Receive {
+    const { system, metrics, config } = this.#options
+    const address = this.#arrived('multiplexer', hocuspocusName, ws)
+    const tell = (message: MultiplexerMessage) => system.tell(address, message)
+    const drained = () => tell({ type: 'connection.drained' })
+    const sink = new WebSocketSink(ws, socket, this.#hocuspocusFramer, metrics.traffic, drained, config.limits.inboundMessages)
+    system.begin(address, { sink, identify, door: hocuspocusName, ...participation(epoch) } satisfies MultiplexerInput)
+    const receive = (data: Buffer, isBinary: boolean) => {
+      metrics.received(data.length)
+      sink.arrived()
+      const request = this.#sound(ws, () =>
+        isBinary ? decodeFrame(data) : { type: 'lane.unreadable' as const, detail: 'kind: a text message' },
+      )
+      if (request !== undefined) tell({ type: 'multiplexer.receive', request })
+    }
+    ws.on('message', receive)
+    return receive
   }
 
   #connectClient(ws: WebSocket, { socket }: Arrival, door: TextDoor, visitor: Visitor): void {
@@ -214,7 +316,7 @@ export class Edge {
   }
 
   /** Makes the address of a new connection and ends its actor with the socket. */
-  #arrived(kind: 'connection' | 'client', door: string, socket: WebSocket | ServerResponse): string {
+  #arrived(kind: 'connection' | 'multiplexer' | 'client', door: string, socket: WebSocket | ServerResponse): string {
     const { system, metrics, world } = this.#options
     const address = `${kind}/${world.random.id()}`
     this.#connections.add(address)
@@ -233,6 +335,31 @@ export class Edge {
     for (const server of [this.#documentSockets, ...this.#busSockets.values()]) for (const client of server.clients) client.terminate()
   }
 }
+
+/**
+ * What Hocuspocus clients are told by closing the socket: only what passes. Whatever the code, they connect again; what is for good
+ * each of their documents is told, and then they are quiet.
+ */
+const passing = (caller: Caller): TroupeError | undefined => {
+  if (!('error' in caller)) return undefined
+  const { error } = caller
+  return isTroupeError(error, 'system.closed') || isTroupeError(error, 'connection.too_many') ? error : undefined
+}
+
+/** Who edits what, or why not, as far as is known before the actor of the document is asked. */
+const editorOf = (document: DocumentRoute, caller: Caller): Editor | { readonly error: unknown } => {
+  if ('error' in caller) return caller
+  if (document.kind === 'refused') return { error: new TroupeError(document.code, document.detail) }
+  return { name: document.name, account: caller.visitor.account }
+}
+
+/** `?epoch=`: the history of the document that the client knows. */
+const epochOf = ({ url = '' }: IncomingMessage): string | undefined => {
+  const start = url.indexOf('?')
+  return start < 0 ? undefined : (new URLSearchParams(url.slice(start + 1)).get('epoch') ?? undefined)
+}
+
+const participation = (epoch: string | undefined): { epoch?: string } => (epoch === undefined ? {} : { epoch })
 
 // Listeners that live as long as the connection stand here: made where the request is at hand, they would keep it, 3 KB for each.
 function destroy(this: Socket): void {

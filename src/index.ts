@@ -14,6 +14,7 @@ import type { ActorInfo, Health } from '../actors/system/system.ts'
 import type { Stopped } from '../actors/system/watch.ts'
 import type { World } from '../actors/world.ts'
 import { type ConfigInput, completeConfig } from './config.ts'
+import type { Rechecked, RecheckRequest } from './documents/recheck.ts'
 import type { PluginSource } from './extend/plugins.ts'
 import { type ListenerInfo, TroupeServer } from './server.ts'
 import { openLog } from './telemetry/log.ts'
@@ -21,8 +22,9 @@ import { openLog } from './telemetry/log.ts'
 export type { Account, Authenticate, Credentials, Decision, Resource } from '../actors/account.ts'
 export type { Page, Published, Range } from '../actors/channelMessages.ts'
 export type { Command, PublishOptions, Schema, Session } from '../actors/command.ts'
+export type { DocumentAccess } from '../actors/documentMessages.ts'
 export { type ErrorCode, errorTable, isTroupeError, TroupeError } from '../actors/errors.ts'
-export type { HookClient, Hooks } from '../actors/hooks.ts'
+export type { DocumentChange, DocumentCheck, HookClient, Hooks } from '../actors/hooks.ts'
 export type * from '../actors/journal.ts'
 export type { ChannelMessage, Json, JsonObject } from '../actors/output.ts'
 export type { Address } from '../actors/system/address.ts'
@@ -45,6 +47,7 @@ export type { Stopped, StopReason } from '../actors/system/watch.ts'
 export type * from '../actors/world.ts'
 export type { AuthProvider } from './auth/provider.ts'
 export type { Config, ConfigInput } from './config.ts'
+export type { Rechecked, RecheckRequest } from './documents/recheck.ts'
 export { defineCommand } from './extend/commands.ts'
 export { defineMessageType, type MessageType } from './extend/messageTypes.ts'
 export { definePlugin, type Plugin, type PluginContext, type PluginSource } from './extend/plugins.ts'
@@ -121,6 +124,12 @@ export interface Troupe {
    * Errors: `command.bad_parameters`, `auth.too_many_revocations`, those of the disk.
    */
   revoke(request: RevocationRequest): Promise<Revocation>
+  /**
+   * What may have changed in the application's own database: for each client that has a document open and matches, the access is
+   * computed again (permissions, `refresh` of the account provider, hook `onDocumentAccess`) and applied in place. Resolves when that
+   * is done, with the number of connections by what became of them.
+   */
+  recheck(request?: RecheckRequest): Promise<Rechecked>
   readonly journals: Journals
   /** Where the server listens. */
   readonly listeners: readonly ListenerInfo[]
@@ -173,6 +182,7 @@ export const createTroupe = async (options: TroupeOptions = {}): Promise<Troupe>
     history: (channel, { tenant = '', ...range } = {}) =>
       system.ask(channelAddress(tenant, channel), { type: 'channel.history', range }) as Promise<Page>, // what a channel answers
     revoke: (request) => server.revoke(request),
+    recheck: (request = {}) => server.recheck(request),
     journals: server.journals,
     listeners: server.listeners,
     close: () => server.close(),

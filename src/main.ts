@@ -96,8 +96,15 @@ const changeUsers = async (args: readonly string[]): Promise<number> => {
   return exitCodes.ok
 }
 
+/** The suite is loaded when it is wanted: a server needs none of it. */
+const tryServer = async (args: readonly string[]): Promise<number> => {
+  const { conformance } = await import('../test/compat/yjs-server-suite/command.ts')
+  return conformance(args, process.stdout, process.stderr)
+}
+
 const run = async (): Promise<number | undefined> => {
   if (process.argv[2] === 'user') return changeUsers(process.argv.slice(3))
+  if (process.argv[2] === 'conformance') return tryServer(process.argv.slice(3))
   const commandLine = parseCommandLine(process.argv.slice(2))
   if (commandLine.isHelp) process.stdout.write(help)
   if (commandLine.isVersion) process.stdout.write(`${version}\n`)

@@ -1,46 +1,54 @@
 /**
- * Which door a WebSocket wants, by listener and path; never by what the client says first.
+ * Which door a WebSocket wants, by listener and path. What the client says first decides in one place only: on a listener of
+ * profile `yjs`, where both wires of documents are spoken, and a first byte of 0 is y-websocket.
  *
- * `/docs/{name}` is a document everywhere. On the main listener some paths belong to doors of the bus, and every other path is
- * a document, too: the room name of y-websocket, which does not encode it. A listener of a profile has its door at every path.
+ * `/docs/{name}` is a document everywhere but on a listener of profile `hocuspocus`. On the main listener some paths belong to
+ * other doors, and every other path is a document, too: the room name of y-websocket, which does not encode it. A listener of
+ * another profile has its door at every path.
  */
-import { hasInvisible } from '../actors/account.ts'
-import type { ErrorCode } from '../actors/errors.ts'
-import { idDefect } from '../actors/system/address.ts'
+import { type ErrorCode, isTroupeError } from '../actors/errors.ts'
 import type { Profile } from './config.ts'
+import { documentName } from './documents/name.ts'
 
-export type BusProfile = Exclude<Profile, 'main' | 'yjs'>
+export type BusProfile = Exclude<Profile, 'main' | 'yjs' | 'hocuspocus'>
+
+/** The document that the path names. */
+export type DocumentRoute =
+  | { readonly kind: 'document'; readonly name: string }
+  | { readonly kind: 'refused'; readonly code: ErrorCode; readonly detail: string }
 
 export type Route =
-  | { readonly kind: 'document'; readonly name: string }
+  | DocumentRoute
+  /** Many documents, named by the messages. */
+  | { readonly kind: 'hocuspocus' }
+  /** One of the two, whichever the first byte says. */
+  | { readonly kind: 'either'; readonly document: DocumentRoute }
   | { readonly kind: 'bus'; readonly door: BusProfile }
-  | { readonly kind: 'refused'; readonly code: ErrorCode; readonly detail: string }
   | { readonly kind: 'none'; readonly status: string }
 
 const busPaths: Readonly<Record<string, BusProfile>> = { '/': 'bus', '/chat': 'chat', '/ws': 'pubsub', '/arqonbus': 'arqonbus' }
-const reserved = /^\/(?:hocuspocus|v1(?:\/.*)?)$/
+const hocuspocusPath = /^\/hocuspocus\/?$/
+const reserved = /^\/v1(?:\/.*)?$/
 
-/** A document name as its client sent it, normalised (NFC), or why it is not one. */
-const documentName = (encoded: string): Route => {
-  const refused = (detail: string): Route => ({ kind: 'refused', code: 'connection.bad_name', detail })
-  let name: string
+const documentRoute = (encoded: string): DocumentRoute => {
   try {
-    name = decodeURIComponent(encoded).normalize('NFC')
-  } catch {
-    return refused('not a valid URL encoding')
+    return { kind: 'document', name: documentName(decodeURIComponent(encoded)) }
+  } catch (error) {
+    const detail = isTroupeError(error) ? error.detail : 'not a valid URL encoding'
+    return { kind: 'refused', code: 'connection.bad_name', detail }
   }
-  if (name.startsWith('~')) return refused('names that begin with ~ are those of tenants')
-  const defect = idDefect(name) ?? (hasInvisible(name) ? 'the name has invisible characters' : undefined)
-  return defect === undefined ? { kind: 'document', name } : refused(defect)
 }
 
 export const route = (profile: Profile, url: string): Route => {
   const path = url.split(/[?#]/, 1)[0] ?? ''
   if (!path.startsWith('/')) return { kind: 'none', status: '400 Bad Request' }
-  if (path.startsWith('/docs/')) return documentName(path.slice('/docs/'.length))
-  if (profile !== 'main' && profile !== 'yjs') return { kind: 'bus', door: profile }
+  if (profile === 'hocuspocus') return { kind: 'hocuspocus' }
+  const document = documentRoute(path.slice(path.startsWith('/docs/') ? '/docs/'.length : 1))
+  if (profile === 'yjs') return { kind: 'either', document }
+  if (path.startsWith('/docs/')) return document
+  if (profile !== 'main') return { kind: 'bus', door: profile }
   const door = busPaths[path]
-  if (profile === 'main' && door !== undefined) return { kind: 'bus', door }
-  if (profile === 'main' && reserved.test(path)) return { kind: 'none', status: '404 Not Found' }
-  return documentName(path.slice(1))
+  if (door !== undefined) return { kind: 'bus', door }
+  if (hocuspocusPath.test(path)) return { kind: 'hocuspocus' }
+  return reserved.test(path) ? { kind: 'none', status: '404 Not Found' } : document
 }

@@ -9,8 +9,11 @@ import { type ClientOptions, clientKind } from '../actors/client.ts'
 import { type ConnectionLimits, connectionKind } from '../actors/connection.ts'
 import { directoryKind } from '../actors/directory.ts'
 import { documentKind } from '../actors/document.ts'
+import { type SweepMessage, sweepAddress, sweepKind } from '../actors/documentSweep.ts'
+import { usageKind } from '../actors/documentUsage.ts'
 import { isTroupeError, TroupeError } from '../actors/errors.ts'
 import type { Journals } from '../actors/journal.ts'
+import { type MultiplexerLimits, multiplexerKind } from '../actors/multiplexer.ts'
 import { SlidingWindows } from '../actors/rate.ts'
 import type { Revocation, RevocationRequest } from '../actors/revocations.ts'
 import type { SocketMessage } from '../actors/socketLife.ts'
@@ -27,6 +30,7 @@ import { Authenticator } from './auth/authenticator.ts'
 import { GuardedRoster } from './auth/roster.ts'
 import { builtinCommands } from './bus/commands.ts'
 import type { Config, Profile } from './config.ts'
+import { type Rechecked, type RecheckRequest, recheck } from './documents/recheck.ts'
 import { DocumentWorker } from './documents/worker.ts'
 import { arqonbusDoor } from './doors/arqonbus.ts'
 import { busDoor } from './doors/bus.ts'
@@ -41,6 +45,7 @@ import { channelRoutes } from './http/channels.ts'
 import { type EventRoutesOptions, eventRoutes } from './http/events.ts'
 import { createHttp } from './http/routes.ts'
 import { HttpSessions } from './http/session.ts'
+import { readMeta } from './storage/directory.ts'
 import { openJournals } from './storage/registry.ts'
 import { createMetrics, type Metrics } from './telemetry/metrics.ts'
 import { wants, webhookSender } from './webhooks/sender.ts'
@@ -51,6 +56,8 @@ const httpTimeouts = { headersTimeout: 10_000, requestTimeout: 15_000, keepAlive
 const maxHeaderBytes = 8 * 1024
 const lockRetryMs = 200
 const minuteMs = 60_000
+/** Beside the time that hooks may take. */
+const spareMs = 5_000
 /** Sockets beyond those of clients: pages, probes, and clients that are about to be told that they are too many. */
 const spareSockets = 1_000
 
@@ -81,6 +88,8 @@ interface Ground {
   readonly extensions: Extensions
   readonly authenticator: Authenticator
   readonly startedAt: EpochMs
+  /** Of the data directory, when it was restored from a backup. */
+  readonly generation: string | undefined
 }
 
 export class TroupeServer {
@@ -93,7 +102,7 @@ export class TroupeServer {
   readonly #tap = new TelemetryBuffer()
   readonly #roster: GuardedRoster
   readonly #metrics: Metrics
-  readonly #work = new DocumentWorker()
+  readonly #work: DocumentWorker
   readonly #clients: ClientOptions
   readonly #doors: EdgeOptions['doors']
   readonly #edge: Edge
@@ -105,6 +114,7 @@ export class TroupeServer {
     const { world, journals, extensions, authenticator } = ground
     this.config = config
     this.#log = log
+    this.#work = new DocumentWorker({ jobMs: config.documents.workMs, inspectMs: config.documents.inspectMs })
     this.#ground = ground
     this.#roster = new GuardedRoster(
       (account) => authenticator.isRevoked(account),
@@ -153,11 +163,30 @@ export class TroupeServer {
       work: this.#work,
       observe: this.#metrics.documents,
       ...(webhooks.receivers.length > 0 && { happened: this.#happened }),
+      generation: this.#ground.generation,
+      autoCreate: documents.autoCreate,
+      deletedMs: documents.deletedMs,
+      warnBytes: documents.warnBytes,
+      maxBytes: documents.maxBytes,
+      refuseBytes: documents.refuseBytes,
+      tenantBytes: documents.tenantBytes,
+      quota: this.#metrics.documents,
       windowMs: documents.windowMs,
       maxWindowMs: documents.maxWindowMs,
       idleMs: documents.idleMs,
       retryMs: documents.retryMs,
+      askAgainMs: documents.askAgainMs,
+      compareMs: documents.compareMs,
       maxUnsavedBytes: documents.maxUnsavedBytes,
+      inlineBytes: documents.inlineBytes,
+      commentRoots: documents.commentRoots,
+      guardedBytes: documents.guardedBytes,
+      guardedMs: documents.guardedMs,
+      refusalsPerMinute: documents.refusalsPerMinute,
+      validation: this.#ground.extensions.validation,
+      presenceWindowMs: documents.presenceWindowMs,
+      maxPresenceWindowMs: documents.maxPresenceWindowMs,
+      stampPresence: documents.stampPresence && this.#ground.authenticator.isConfigured,
       awarenessTimeoutMs: documents.awarenessTimeoutMs,
       awareness: { ...awarenessPolicy, ids: documents.clients, idsPerOwner: documents.clientsPerConnection },
       awarenessLimits: {
@@ -168,7 +197,16 @@ export class TroupeServer {
       },
       updateLimits: { ...updateLimits, structs: documents.structs, depth: documents.depth },
     })
-    return [document, this.#webhooks(), connectionKind(limits satisfies ConnectionLimits, this.#roster, this.#ground.extensions.hooks)]
+    const { deletedMs, tenantBytes } = documents
+    const sweep = sweepKind({ journals: this.journals, deletedMs, countsBytes: tenantBytes > 0 })
+    return [
+      document,
+      sweep,
+      usageKind(),
+      this.#webhooks(),
+      connectionKind(limits satisfies ConnectionLimits, this.#roster, this.#ground.extensions.hooks),
+      multiplexerKind({ ...limits, lanes: limits.documentsPerSocket } satisfies MultiplexerLimits),
+    ]
   }
 
   #webhooks(): ActorDefinition {
@@ -233,9 +271,11 @@ export class TroupeServer {
     const authenticator = await Authenticator.create({ auth: config.auth, world, providers: extensions.providers })
     if (isListening) checkExposure(config, authenticator)
     const journals = options.journals ?? (await openStore(config, world, extensions))
-    const server = new TroupeServer(options, { world, journals, extensions, authenticator, startedAt })
+    const generation = options.journals === undefined ? await generationOf(config.data) : undefined
+    const server = new TroupeServer(options, { world, journals, extensions, authenticator, startedAt, generation })
     try {
       await server.system.start()
+      server.system.tell(sweepAddress, { type: 'sweep.day' } satisfies SweepMessage)
       await authenticator.load(server.system)
       authenticator.onRevoked(server.#roster.look)
       if (isListening) await server.#listen()
@@ -256,6 +296,7 @@ export class TroupeServer {
       deadLettersByCode: () => this.system.deadLettersByCode(),
       connections: this.#metrics.connections,
       telemetryWatchers: () => this.#tap.watchers,
+      unsavedDocuments: this.#metrics.unsavedDocuments,
       isClosing: () => this.#closing !== undefined,
       now: () => world.clock.now(),
       startedAt,
@@ -306,6 +347,15 @@ export class TroupeServer {
   // ── accounts ───────────────────────────────────────────────────────────────────────────────────────────────────
 
   /** Resolves when it is on disk. Errors: `auth.too_many_revocations`, those of the store. */
+  /** What clients may do with the documents that they have open is computed again. */
+  readonly recheck = (request: RecheckRequest): Promise<Rechecked> =>
+    recheck(request, {
+      system: this.system,
+      roster: this.#roster,
+      refresh: (account) => this.#ground.authenticator.refresh(account),
+      timeoutMs: this.config.bus.hookTimeoutMs + spareMs,
+    })
+
   revoke(request: RevocationRequest): Promise<Revocation> {
     return this.#ground.authenticator.revoke(request)
   }
@@ -336,6 +386,9 @@ export class TroupeServer {
     await this.journals.close()
   }
 }
+
+/** Clients of before a restore know a history that goes on differently now; what is restored twice has two. */
+const generationOf = async (directory: string): Promise<string | undefined> => (await readMeta(directory))?.restoredAt?.toString(36)
 
 /** Waits for a process that is about to give up the directory, such as the one that this one follows. */
 const openStore = async ({ data, storage }: Config, { clock, random, log }: World, extensions: Extensions): Promise<Journals> => {

@@ -123,6 +123,8 @@ export class Cell implements Scope<unknown>, Host, Runnable, Linked<Cell> {
   #outcome: unknown
   #hasReplied = false
   #failure: { readonly error: unknown } | undefined
+  /** What the state comes from, in phase `loading`. */
+  #loading: PromiseLike<unknown> | undefined
   #timers: RunningTimers | undefined
   readonly #durable: DurableSide | undefined
 
@@ -441,6 +443,7 @@ export class Cell implements Scope<unknown>, Host, Runnable, Linked<Cell> {
   #await<T>(promise: PromiseLike<T>, done: (value: T) => void): void {
     const generation = this.#generation
     const isStill = () => generation === this.#generation && this.phase === 'loading'
+    this.#loading = promise
     this.#house.working(1)
     promise.then(
       (value) => {
@@ -586,6 +589,8 @@ export class Cell implements Scope<unknown>, Host, Runnable, Linked<Cell> {
       this.#rebirth = undefined
       this.#house.working(-1)
     }
+    // Whoever comes next at this address loads when this load is over: two at once would be twice the memory and the reading.
+    if (this.phase === 'loading' && this.#loading !== undefined) this.#house.settle(this.address, this.#loading)
     this.phase = 'stopped'
     this.#endIncarnation()
     const refusal = cause ?? new TroupeError('actor.stopped', this.address)

@@ -51,6 +51,8 @@ export class Authenticator {
   readonly #throttle: Throttle
   readonly #revocations = new RevocationSet()
   readonly #anonymousPermissions: readonly string[]
+  /** Who gave an account. */
+  readonly #givers = new WeakMap<Account, AuthProvider>()
   #revoked = (): void => {}
   #system: Asked | undefined
   #users: UsersFile | undefined
@@ -136,6 +138,27 @@ export class Authenticator {
     return (await this.#system.ask(revocationsAddress, { type: 'revocations.revoke', ...request })) as Revocation // what the actor answers
   }
 
+  /** The account as it is now. Errors: `auth.revoked` when it is no more. */
+  async refresh(account: Account): Promise<Account> {
+    const provider = this.#givers.get(account)
+    if (provider?.refresh === undefined) return account
+    let fresh: Account | undefined
+    try {
+      fresh = await this.#inTime(provider.refresh(account))
+    } catch (error) {
+      this.#world.log.error(
+        { provider: provider.name, error: error instanceof Error ? error.message : String(error) },
+        'an account stays as it was',
+      )
+      return account
+    }
+    if (fresh === undefined) throw new TroupeError('auth.revoked')
+    const { user, tenant } = this.#checked(provider, fresh)
+    if (user === account.user && tenant === account.tenant) return fresh
+    this.#world.log.error({ provider: provider.name, user: account.user }, 'an auth provider gave the account of somebody else')
+    return account
+  }
+
   close(): void {
     for (const provider of this.#providers) provider.close?.()
   }
@@ -158,17 +181,23 @@ export class Authenticator {
   }
 
   async #askProvider(provider: AuthProvider, credentials: Credentials): Promise<Account | undefined> {
-    const { clock, log } = this.#world
-    let cancel = (): void => {}
-    const late = new Promise<never>((_, reject) => {
-      cancel = clock.after(providerMs, () => reject(new Error(`no answer within ${providerMs} ms`)))
-    })
     try {
-      return await Promise.race([provider.authenticate(credentials), late])
+      return await this.#inTime(provider.authenticate(credentials))
     } catch (error) {
       if (isTroupeError(error)) throw error
-      log.error({ provider: provider.name, error: error instanceof Error ? error.message : String(error) }, 'an auth provider failed')
+      const text = error instanceof Error ? error.message : String(error)
+      this.#world.log.error({ provider: provider.name, error: text }, 'an auth provider failed')
       throw new TroupeError('auth.unavailable')
+    }
+  }
+
+  async #inTime<Answer>(asked: Promise<Answer>): Promise<Answer> {
+    let cancel = (): void => {}
+    const late = new Promise<never>((_, reject) => {
+      cancel = this.#world.clock.after(providerMs, () => reject(new Error(`no answer within ${providerMs} ms`)))
+    })
+    try {
+      return await Promise.race([asked, late])
     } finally {
       cancel()
     }
@@ -180,7 +209,10 @@ export class Authenticator {
     const isComplete = typeof user === 'string' && typeof tenant === 'string' && typeof isAnonymous === 'boolean'
     const isListed = Array.isArray(permissions) && permissions.every((one) => typeof one === 'string')
     const isOwn = isComplete && (isAnonymous ? userDefect : accountDefect)(user) === undefined && isTenantName(tenant)
-    if (isOwn && isListed) return account
+    if (isOwn && isListed) {
+      this.#givers.set(account, provider)
+      return account
+    }
     this.#world.log.error({ provider: provider.name }, 'an auth provider gave something that is not an account')
     throw new TroupeError('auth.failed', 'the account has no proper name, tenant or permissions')
   }

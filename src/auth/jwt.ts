@@ -68,12 +68,13 @@ export const accountOf = (claims: JWTPayload, options: JwtOptions, now: EpochMs)
   const { userClaim, tenantClaim, clockSkewMs, permissions } = options
   const expires = seconds(claims, 'exp')
   const issuedAt = seconds(claims, 'iat')
-  const { jti } = claims
+  const { jti, epoch } = claims
   // The connection ends when the token would no longer be accepted; earlier, its client would come back with the same one.
   const expiresAt = expires === undefined ? undefined : expires + clockSkewMs
   if (expiresAt !== undefined && expiresAt <= now) throw new TroupeError('auth.expired')
   if (issuedAt !== undefined && issuedAt > now + clockSkewMs) fail('not yet valid')
   if (jti !== undefined && typeof jti !== 'string') fail('jti is not a text')
+  if (epoch !== undefined && typeof epoch !== 'string') fail('epoch is not a text')
   return {
     user: userOf(claim(claims, userClaim, 'user_id')),
     tenant: tenantOf(claim(claims, tenantClaim, 'tenant_id')),
@@ -82,6 +83,7 @@ export const accountOf = (claims: JWTPayload, options: JwtOptions, now: EpochMs)
     ...(expiresAt === undefined ? {} : { expiresAt }),
     ...(issuedAt === undefined ? {} : { issuedAt }),
     ...(jti === undefined ? {} : { tokenId: jti }),
+    ...(typeof epoch === 'string' ? { epoch } : {}),
   }
 }
 

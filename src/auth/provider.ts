@@ -10,6 +10,12 @@ export interface AuthProvider {
    * the client is told to try again (`auth.unavailable`).
    */
   authenticate(credentials: Credentials): Promise<Account | undefined>
+  /**
+   * An account that this provider gave, as it is now: other permissions, another expiry. Undefined: it is no more, and is
+   * disconnected. Asked when `troupe.recheck` is called. Without it, an account keeps what it had when it logged in. What is thrown
+   * is logged and changes nothing.
+   */
+  refresh?(account: Account): Promise<Account | undefined>
   /** The server ends. */
   close?(): void
 }

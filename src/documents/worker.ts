@@ -1,6 +1,9 @@
 /**
  * The costly work on documents, off the hot path: small jobs where they are (a worker's round trip would cost more), large ones in
- * a worker thread, one at a time, so that a hundred busy documents do not become a hundred trees in memory.
+ * two worker threads, so that a hundred busy documents do not become a hundred trees in memory.
+ *
+ * Promises: one thread is kept for what documents wait for (`urgent`), so that a long look into a history delays neither a change nor a
+ * compaction. A job that takes too long is stuck in something that a client crafted: its thread is ended, and the next job gets a new one.
  */
 import { existsSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
@@ -14,10 +17,22 @@ export interface Job {
 
 export type Outcome = { readonly ok: true; readonly result: unknown } | { readonly ok: false; readonly reason: string }
 
+export interface WorkerOptions {
+  /** Time for a job. Default 60 000. */
+  readonly jobMs?: number
+  /** Time for the inspection of a change. Default 5 000. */
+  readonly inspectMs?: number
+  readonly program?: string
+}
+
 /** Applying this much takes about 2 ms. */
 const inlineBytes = 32 * 1024
-/** A worker that takes longer is stuck in something that a client crafted. */
-const jobTimeoutMs = 60_000
+const defaultJobMs = 60_000
+const defaultInspectMs = 5_000
+/** Somebody waits for these: a client for its change, a journal for becoming shorter. */
+const urgent: ReadonlySet<JobName> = new Set<JobName>(['inspect', 'integrablePart', 'compact'])
+/** Reading is forty times as fast as applying, so it is done in place up to where its callers draw the line. */
+const isAlwaysElsewhere: ReadonlySet<JobName> = new Set<JobName>(['inspect'])
 /**
  * A worker without a job is let go. It takes 50 ms of CPU to start one, so it is kept while documents are busy; after a large
  * job it goes soon, for it keeps what that took (a million structs: 500 MB).
@@ -28,6 +43,7 @@ const largeBytes = 4 * 1024 * 1024
 
 interface Waiting {
   readonly job: Job
+  readonly bytes: number
   readonly resolve: (result: unknown) => void
   readonly reject: (error: unknown) => void
 }
@@ -44,9 +60,14 @@ const sizeOf = (value: unknown): number => {
   return Array.isArray(value) ? value.reduce((sum: number, part) => sum + sizeOf(part), 0) : 0
 }
 
-export class DocumentWorker implements DocumentWork {
-  readonly #program: string | undefined
-  readonly #waiting: Waiting[] = []
+const closed = () => new Error('the worker of documents is closed')
+
+/** One thread at most, one job at a time. */
+class Thread {
+  readonly #program: string
+  readonly #limitMs: (name: JobName) => number
+  /** Takes the next job that is for this thread from those that wait. */
+  readonly #take: () => Waiting | undefined
   #worker: Worker | undefined
   #running: Waiting | undefined
   #timer: NodeJS.Timeout | undefined
@@ -54,46 +75,31 @@ export class DocumentWorker implements DocumentWork {
   #hasSeenLarge = false
   #isClosed = false
 
-  constructor(program = fileURLToPath(new URL('./work.worker.js', import.meta.url))) {
-    this.#program = existsSync(program) ? program : undefined
+  constructor(program: string, limitMs: (name: JobName) => number, take: () => Waiting | undefined) {
+    this.#program = program
+    this.#limitMs = limitMs
+    this.#take = take
   }
 
-  run<Name extends JobName>(
-    name: Name,
-    ...given: Parameters<(typeof documentWork)[Name]>
-  ): Promise<ReturnType<(typeof documentWork)[Name]>> {
-    return new Promise((resolve, reject) => {
-      if (this.#isClosed) return reject(new Error('the worker of documents is closed'))
-      if (this.#program === undefined || sizeOf(given) < inlineBytes) {
-        const run = documentWork[name] as (...given: unknown[]) => ReturnType<(typeof documentWork)[Name]> // `given` fits `name`
-        return resolve(run(...given))
-      }
-      this.#waiting.push({ job: { name, given: given.map(own) }, resolve: resolve as (result: unknown) => void, reject })
-      this.#next(this.#program)
-    })
+  get isFree(): boolean {
+    return this.#running === undefined
   }
 
-  async close(): Promise<void> {
-    this.#isClosed = true
-    for (const { reject } of this.#waiting.splice(0)) reject(new Error('the worker of documents is closed'))
-    this.#end(new Error('the worker of documents is closed'))
-    await this.#worker?.terminate()
-  }
-
-  #next(program: string): void {
-    if (this.#running !== undefined) return
-    this.#running = this.#waiting.shift()
+  next(): void {
+    if (this.#running !== undefined || this.#isClosed) return
+    this.#running = this.#take()
     if (this.#running === undefined) return
-    this.#worker ??= this.#start(program)
+    this.#worker ??= this.#start()
     this.#worker.ref()
     clearTimeout(this.#timer)
-    this.#timer = setTimeout(() => this.#worker?.terminate(), jobTimeoutMs)
-    if (sizeOf(this.#running.job.given) >= largeBytes) this.#hasSeenLarge = true
-    this.#worker.postMessage(this.#running.job)
+    const { job, bytes } = this.#running
+    this.#timer = setTimeout(() => this.#worker?.terminate(), this.#limitMs(job.name))
+    if (bytes >= largeBytes) this.#hasSeenLarge = true
+    this.#worker.postMessage(job)
   }
 
-  #start(program: string): Worker {
-    const worker = new Worker(program)
+  #start(): Worker {
+    const worker = new Worker(this.#program)
     this.#hasSeenLarge = false
     worker.on('message', (outcome: Outcome) => {
       const done = this.#running
@@ -102,7 +108,7 @@ export class DocumentWorker implements DocumentWork {
       worker.unref()
       if (outcome.ok) done?.resolve(outcome.result)
       else done?.reject(new Error(outcome.reason))
-      this.#next(program)
+      this.next()
       if (this.#running !== undefined) return
       const wait = this.#hasSeenLarge ? workerIdleAfterLargeMs : workerIdleMs
       this.#timer = setTimeout(() => this.#release(worker), wait).unref()
@@ -112,7 +118,7 @@ export class DocumentWorker implements DocumentWork {
       if (this.#worker !== worker) return // it was let go
       this.#worker = undefined
       this.#end(new Error(`the worker of documents exited with ${code}`))
-      if (!this.#isClosed) this.#next(program)
+      this.next()
     })
     return worker
   }
@@ -129,4 +135,55 @@ export class DocumentWorker implements DocumentWork {
     clearTimeout(this.#timer)
     failed?.reject(error)
   }
+
+  async close(): Promise<void> {
+    this.#isClosed = true
+    this.#end(closed())
+    await this.#worker?.terminate()
+  }
 }
+
+export class DocumentWorker implements DocumentWork {
+  readonly #waiting: Waiting[] = []
+  /** The first takes what is urgent, the second anything; none where the program of the worker is missing. */
+  readonly #threads: readonly Thread[]
+  #isClosed = false
+
+  constructor({ jobMs = defaultJobMs, inspectMs = defaultInspectMs, program = programFile }: WorkerOptions = {}) {
+    const limitMs = (name: JobName) => (name === 'inspect' ? inspectMs : jobMs)
+    const takes = [() => this.#take(true), () => this.#take(true) ?? this.#take(false)]
+    this.#threads = existsSync(program) ? takes.map((take) => new Thread(program, limitMs, take)) : []
+  }
+
+  run<Name extends JobName>(
+    name: Name,
+    ...given: Parameters<(typeof documentWork)[Name]>
+  ): Promise<ReturnType<(typeof documentWork)[Name]>> {
+    return new Promise((resolve, reject) => {
+      if (this.#isClosed) return reject(closed())
+      const bytes = sizeOf(given)
+      if (this.#threads.length === 0 || (bytes < inlineBytes && !isAlwaysElsewhere.has(name))) {
+        const run = documentWork[name] as (...given: unknown[]) => ReturnType<(typeof documentWork)[Name]> // `given` fits `name`
+        return resolve(run(...given))
+      }
+      this.#waiting.push({ job: { name, given: given.map(own) }, bytes, resolve: resolve as (result: unknown) => void, reject })
+      // What is urgent goes to its own thread even when both are free: the other one may not have been started yet.
+      for (const thread of this.#threads) if (thread.isFree) thread.next()
+    })
+  }
+
+  /** In the order in which they came. */
+  #take(isUrgent: boolean): Waiting | undefined {
+    const at = this.#waiting.findIndex(({ job }) => urgent.has(job.name) === isUrgent)
+    return at === -1 ? undefined : this.#waiting.splice(at, 1)[0]
+  }
+
+  async close(): Promise<void> {
+    this.#isClosed = true
+    for (const { reject } of this.#waiting.splice(0)) reject(closed())
+    await Promise.all(this.#threads.map((thread) => thread.close()))
+  }
+}
+
+/** Beside the bundle. */
+const programFile = fileURLToPath(new URL('./work.worker.js', import.meta.url))

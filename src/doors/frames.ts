@@ -35,13 +35,23 @@ export const frameHeader = (length: number, opcode = finalBinary): Uint8Array =>
 /** Parts from this size on are written where they lie; below it one buffer is cheaper than two. */
 const copyBelow = 16 * 1024
 
-/** The frame of one part: one buffer, or head and bytes; none for what the protocol has no word for. */
+/** The frame of one message: one buffer, or head and bytes. */
+export const messageFrame = (head: Uint8Array, bytes: Uint8Array): readonly Uint8Array[] => {
+  const header = frameHeader(head.length + bytes.length)
+  if (bytes.length >= copyBelow) return [Buffer.concat([header, head]), bytes]
+  return [Buffer.concat([header, head, bytes])]
+}
+
+/** None for what the protocol has no word for. */
 const frameOf = (door: Door, part: Part): readonly Uint8Array[] => {
   const head = door.head(part)
-  if (head === undefined) return []
-  const header = frameHeader(head.length + part.bytes.length)
-  if (part.bytes.length >= copyBelow) return [Buffer.concat([header, head]), part.bytes]
-  return [Buffer.concat([header, head, part.bytes])]
+  return head === undefined ? [] : messageFrame(head, part.bytes)
+}
+
+/** Small frames that are written together are one buffer. */
+export const joined = (buffers: readonly Uint8Array[]): readonly Uint8Array[] => {
+  if (buffers.length < 2) return buffers
+  return buffers.reduce((sum, buffer) => sum + buffer.length, 0) < copyBelow ? [Buffer.concat(buffers)] : buffers
 }
 
 const isSomething = ({ length }: readonly Uint8Array[]): boolean => length > 0
@@ -60,9 +70,7 @@ export class Framer implements Framing<Publication> {
   whole(publication: Publication): readonly Uint8Array[] {
     const known = this.#whole.get(publication)
     if (known !== undefined) return known
-    const buffers = publication.parts.flatMap((part) => frameOf(this.#door, part))
-    const bytes = buffers.reduce((sum, buffer) => sum + buffer.length, 0)
-    const frames = bytes < copyBelow && buffers.length > 1 ? [Buffer.concat(buffers)] : buffers
+    const frames = joined(publication.parts.flatMap((part) => frameOf(this.#door, part)))
     this.#whole.set(publication, frames)
     return frames
   }

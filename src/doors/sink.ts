@@ -26,6 +26,12 @@ export interface Traffic {
   closed(code: number): void
 }
 
+/** One frame of an answer. */
+interface Answer<Output> {
+  readonly output: Output
+  readonly frame: readonly Uint8Array[]
+}
+
 export class WebSocketSink<Output> implements Sink<Output> {
   readonly #ws: WebSocket
   readonly #socket: Socket
@@ -33,7 +39,7 @@ export class WebSocketSink<Output> implements Sink<Output> {
   readonly #traffic: Traffic
   readonly #drained: () => void
   /** Frames of answers that wait for the network; they share the memory of the document. */
-  #answers: (readonly Uint8Array[])[] = []
+  #answers: Answer<Output>[] = []
   /** Bytes of answers among what is queued. */
   #answerBytes = 0
   /** Bytes of a large publication among what is queued. */
@@ -72,8 +78,13 @@ export class WebSocketSink<Output> implements Sink<Output> {
     if (this.#ws.readyState !== this.#ws.OPEN) return
     const answer = this.#framing.answer(output)
     if (answer === undefined) return this.#publish(this.#framing.whole(output))
-    this.#answers.push(...answer)
+    for (const frame of answer) this.#answers.push({ output, frame })
     this.#pump()
+  }
+
+  /** Drops what is not written yet of some answers. */
+  discard(isUnwanted: (answer: Output) => boolean): void {
+    this.#answers = this.#answers.filter(({ output }) => !isUnwanted(output))
   }
 
   #publish(frames: readonly Uint8Array[]): void {
@@ -99,7 +110,7 @@ export class WebSocketSink<Output> implements Sink<Output> {
 
   #pump(): void {
     while (this.#answers.length > 0 && this.#socket.writableLength < answerAhead) {
-      const frame = this.#answers.shift() as readonly Uint8Array[] // length > 0
+      const { frame } = this.#answers.shift() as Answer<Output> // length > 0
       for (const buffer of frame) this.#answerBytes += buffer.length
       this.#write(frame)
     }

@@ -1,12 +1,13 @@
 /** What the server takes from its plugins: one table of commands, one set of hooks, kinds of actors, storage backends, logins. */
 import type { Command } from '../../actors/command.ts'
+import type { DocumentValidation } from '../../actors/documentGuard.ts'
 import { TroupeError } from '../../actors/errors.ts'
 import type { Hooks } from '../../actors/hooks.ts'
 import type { ActorDefinition } from '../../actors/system/definition.ts'
 import type { AuthProvider } from '../auth/provider.ts'
 import type { JournalsOpener } from '../storage/registry.ts'
 import { commandTable } from './commands.ts'
-import { combineHooks, type HookOptions, type NamedHooks } from './hooks.ts'
+import { combineChecks, combineHooks, type HookOptions, type NamedHooks } from './hooks.ts'
 import { messageCheck } from './messageTypes.ts'
 import { Names } from './names.ts'
 import type { Plugin } from './plugins.ts'
@@ -16,6 +17,8 @@ export interface Extensions {
   readonly commands: ReadonlyMap<string, Command>
   /** Of all plugins, in their order; after them messages are checked against their types, so that what is stored fits. */
   readonly hooks: Hooks
+  /** What they say about changes of documents; undefined when none does. */
+  readonly validation: DocumentValidation | undefined
   readonly actors: readonly ActorDefinition[]
   readonly storage: ReadonlyMap<string, JournalsOpener>
   /** Who knows accounts, to be asked in this order. */
@@ -44,6 +47,7 @@ export const combinePlugins = (plugins: readonly Plugin[], { builtins, ...option
   return {
     commands: commandTable(builtins, plugins),
     hooks: combineHooks(hooks, options),
+    validation: combineChecks(hooks, options),
     actors: [...kinds.values.values()],
     storage: storage.values,
     providers: plugins.flatMap(({ auth }) => (auth === undefined ? [] : [auth])),

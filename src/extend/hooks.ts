@@ -8,12 +8,25 @@
  */
 import type { Account } from '../../actors/account.ts'
 import type { PublishOptions } from '../../actors/command.ts'
+import type { DocumentValidation } from '../../actors/documentGuard.ts'
+import type { DocumentAccess } from '../../actors/documentMessages.ts'
 import { isTroupeError, TroupeError } from '../../actors/errors.ts'
-import type { HookClient, Hooks } from '../../actors/hooks.ts'
+import type { DocumentChange, HookClient, Hooks } from '../../actors/hooks.ts'
+import { pattern } from '../../actors/pattern.ts'
 import type { Clock, Log } from '../../actors/world.ts'
 
-export const hookNames = ['onConnect', 'onAuthenticate', 'onJoin', 'onPublish', 'onLeave', 'onDisconnect'] as const
-type HookName = (typeof hookNames)[number]
+const calledInTurn = [
+  'onConnect',
+  'onAuthenticate',
+  'onJoin',
+  'onPublish',
+  'onLeave',
+  'onDisconnect',
+  'onDocumentAccess',
+  'onStateless',
+] as const
+type HookName = (typeof calledInTurn)[number]
+export const hookNames = [...calledInTurn, 'onDocumentChange'] as const
 
 export interface NamedHooks {
   /** Of the plugin. */
@@ -31,7 +44,7 @@ export interface HookOptions {
 interface Step {
   /** `audit.onJoin` */
   readonly rule: string
-  call(client: HookClient, value: unknown): unknown
+  call(client: HookClient, ...values: unknown[]): unknown
 }
 
 /** Hooks are written in JavaScript, too, where an arrow function returns whatever its body is. */
@@ -49,6 +62,9 @@ const isMessage = (value: unknown): value is PublishOptions =>
   typeof value.channel === 'string' &&
   'body' in value &&
   value.body !== undefined
+
+const isAccess = (value: unknown): value is DocumentAccess | 'none' =>
+  value === 'write' || value === 'comment' || value === 'read' || value === 'none'
 
 const isPromise = (value: unknown): value is PromiseLike<unknown> =>
   typeof value === 'object' && value !== null && 'then' in value && typeof value.then === 'function'
@@ -74,17 +90,37 @@ class Chain {
     }
   }
 
-  /** Every step may refuse, or return another value instead. */
-  rewrite<Value>(client: HookClient, given: Value, fits: (value: unknown) => value is Value, from = 0): Value | Promise<Value> {
+  /** Every step may refuse, or return another value instead. `about` stands before the value and stays as it is. */
+  rewrite<Value>(
+    client: HookClient,
+    given: Value,
+    fits: (value: unknown) => value is Value,
+    about: readonly unknown[] = [],
+    from = 0,
+  ): Value | Promise<Value> {
     let value = given
     for (let at = from; at < this.#steps.length; at++) {
       const step = this.#steps[at] as Step // `at` is below the length
-      const returned = this.#run(step, client, value)
+      const returned = this.#run(step, client, ...about, value)
       if (returned instanceof Promise)
-        return returned.then((late) => this.rewrite(client, this.#next(step, value, late, fits), fits, at + 1))
+        return returned.then((late) => this.rewrite(client, this.#next(step, value, late, fits), fits, about, at + 1))
       value = this.#next(step, value, returned, fits)
     }
     return value
+  }
+
+  /** Every step may refuse; true when one of them says so. */
+  any(client: HookClient, values: readonly unknown[], from = 0): boolean | Promise<boolean> {
+    let isTrue = false
+    for (let at = from; at < this.#steps.length; at++) {
+      const returned = this.#run(this.#steps[at] as Step, client, ...values) // `at` is below the length
+      if (returned instanceof Promise) {
+        const before = isTrue
+        return returned.then(async (late) => (await this.any(client, values, at + 1)) || before || late === true)
+      }
+      isTrue ||= returned === true
+    }
+    return isTrue
   }
 
   /** No step can refuse; those after one that fails hear of it all the same. */
@@ -107,10 +143,10 @@ class Chain {
     throw this.#refusal(step, new TypeError(`a ${typeof returned} was returned, not what the hook may rewrite`))
   }
 
-  #run(step: Step, client: HookClient, value: unknown): unknown {
+  #run(step: Step, client: HookClient, ...values: unknown[]): unknown {
     let returned: unknown
     try {
-      returned = step.call(client, value)
+      returned = step.call(client, ...values)
     } catch (error) {
       throw this.#refusal(step, error)
     }
@@ -147,10 +183,12 @@ class Chain {
         ...(retryAfterMs === undefined ? {} : { retryAfterMs }),
       })
     }
-    this.#log.error({ hook: rule, error: error instanceof Error ? (error.stack ?? String(error)) : String(error) }, 'a hook failed')
+    this.#log.error({ hook: rule, error: textOf(error) }, 'a hook failed')
     return new TroupeError('hook.rejected', `${rule} failed`, { cause: error, rule })
   }
 }
+
+const textOf = (error: unknown): string => (error instanceof Error ? (error.stack ?? String(error)) : String(error))
 
 /** Only the hooks that somebody has are there, so that nothing is called for the others. */
 export const combineHooks = (parts: readonly NamedHooks[], options: HookOptions): Hooks => {
@@ -161,7 +199,7 @@ export const combineHooks = (parts: readonly NamedHooks[], options: HookOptions)
     })
     return steps.length === 0 ? undefined : new Chain(steps, options)
   }
-  const [connect, authenticate, join, publish, leave, disconnect] = hookNames.map(chainOf)
+  const [connect, authenticate, join, publish, leave, disconnect, documentAccess, stateless] = calledInTurn.map(chainOf)
   return {
     ...(connect && { onConnect: (client) => connect.ask(client, undefined) }),
     ...(authenticate && { onAuthenticate: (client, account) => authenticate.rewrite(client, account, isAccount) }),
@@ -169,5 +207,41 @@ export const combineHooks = (parts: readonly NamedHooks[], options: HookOptions)
     ...(publish && { onPublish: (client, message) => publish.rewrite(client, message, isMessage) }),
     ...(leave && { onLeave: (client, channel) => leave.tell(client, channel) }),
     ...(disconnect && { onDisconnect: (client) => disconnect.tell(client, undefined) }),
+    ...(documentAccess && {
+      onDocumentAccess: (client, document, access) => documentAccess.rewrite(client, access, isAccess, [document]),
+    }),
+    ...(stateless && { onStateless: (client, document, payload) => stateless.any(client, [document, payload]) }),
+  }
+}
+
+/** The hooks `onDocumentChange` of all plugins as one; undefined when there is none. */
+export const combineChecks = (parts: readonly NamedHooks[], { log }: Pick<HookOptions, 'log'>): DocumentValidation | undefined => {
+  const checks = parts.flatMap(({ name, hooks: { onDocumentChange: given } }) => {
+    if (given === undefined) return []
+    const { documents, check } = typeof given === 'function' ? { documents: '*', check: given } : given
+    const patterns = (typeof documents === 'string' ? [documents] : documents).map(pattern)
+    return [{ rule: `${name}.onDocumentChange`, check, covers: (document: string) => patterns.some((one) => one.test(document)) }]
+  })
+  if (checks.length === 0) return undefined
+  const run = (rule: string, check: (change: DocumentChange) => unknown, change: DocumentChange): void => {
+    let returned: unknown
+    try {
+      returned = check(change)
+    } catch (error) {
+      if (isTroupeError(error)) throw error
+      log.error({ hook: rule, document: change.document, error: textOf(error) }, 'a hook failed')
+      throw new TroupeError('document.invalid', `${rule} failed`, { cause: error, rule })
+    }
+    if (!isPromise(returned)) return
+    // What it will say comes too late, so it is a refusal: an asynchronous check would let everything in.
+    returned.then(undefined, () => {})
+    log.error({ hook: rule, document: change.document }, 'a hook that must be synchronous returned a promise')
+    throw new TroupeError('document.invalid', `${rule} is not synchronous`, { rule })
+  }
+  return {
+    covers: (document) => checks.some(({ covers }) => covers(document)),
+    check: (change) => {
+      for (const { rule, check, covers } of checks) if (covers(change.document)) run(rule, check, change)
+    },
   }
 }

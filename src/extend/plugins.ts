@@ -68,6 +68,17 @@ const listDefect = (what: string, value: unknown, itemDefect: (item: unknown) =>
   return value.map(itemDefect).find((defect) => defect !== undefined)
 }
 
+const hooksDefect = (value: unknown): string | undefined => {
+  if (!isRecord(value) || !isRecord(value.onDocumentChange)) return functionsDefect('hooks', value, hookNames)
+  const { onDocumentChange: given, ...others } = value
+  const { documents, check } = given as Record<string, unknown> // looked at above
+  const names = typeof documents === 'string' ? [documents] : documents
+  if (typeof check !== 'function') return '`hooks.onDocumentChange.check` must be a function'
+  if (!Array.isArray(names) || !names.every((name) => typeof name === 'string'))
+    return '`hooks.onDocumentChange.documents` must be a pattern of names, or a list of them'
+  return functionsDefect('hooks', others, hookNames)
+}
+
 const functionsDefect = (what: string, value: unknown, names?: readonly string[]): string | undefined => {
   if (value === undefined) return undefined
   if (!isRecord(value)) return `\`${what}\` must be an object`
@@ -85,7 +96,7 @@ const parts: Readonly<Record<keyof Plugin, (value: unknown) => string | undefine
   name: (value) => (isWord(value) ? undefined : '`name` must be a word of letters, digits, _ . - of at most 64 characters'),
   commands: (value) => listDefect('commands', value, commandDefect),
   messageTypes: (value) => listDefect('messageTypes', value, messageTypeDefect),
-  hooks: (value) => functionsDefect('hooks', value, hookNames),
+  hooks: hooksDefect,
   actors: (value) => listDefect('actors', value, actorDefect),
   auth: (value) =>
     value === undefined || (isRecord(value) && isWord(value.name) && typeof value.authenticate === 'function')

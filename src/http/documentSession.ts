@@ -7,7 +7,7 @@
 import type { FastifyRequest } from 'fastify'
 import type { z } from 'zod'
 import { type Account, scopedId } from '../../actors/account.ts'
-import type { DocumentMessage } from '../../actors/documentMessages.ts'
+import type { DocumentAccess, DocumentLifeRequest, DocumentMessage } from '../../actors/documentMessages.ts'
 import { type ErrorCode, isTroupeError, TroupeError } from '../../actors/errors.ts'
 import type { Address } from '../../actors/system/address.ts'
 import type { Message } from '../../actors/system/message.ts'
@@ -18,6 +18,8 @@ import type { HttpSession } from './session.ts'
 
 /** What an account may do with a document, over HTTP. */
 export type DocumentAction = 'read' | 'comment' | 'write' | 'create' | 'delete'
+
+const levels: Readonly<Record<DocumentAccess, number>> = { read: 1, comment: 2, write: 3 }
 
 /** Loading a large document that nobody has open takes longer than a message to one that is there. */
 const askTimeoutMs = 30_000
@@ -41,6 +43,7 @@ export class DocumentSession {
   /** Among those of all tenants. */
   readonly id: string
   readonly session: HttpSession
+  #access: DocumentAccess | undefined
 
   /** Errors: `connection.bad_name`. */
   constructor(session: HttpSession, name: string) {
@@ -68,14 +71,30 @@ export class DocumentSession {
     return new DocumentSession(this.session, name)
   }
 
-  /** Errors: `access.denied`, and those of the hook `onDocumentAccess`. */
+  /**
+   * What the account may do here is at least this. Creating and deleting have permissions of their own; what the application allows
+   * less than `write`, it does not allow to be deleted, either. Errors: `access.denied`, and those of the hook `onDocumentAccess`.
+   */
   async demand(action: DocumentAction): Promise<void> {
+    const isLife = action === 'create' || action === 'delete'
     const { isAllowed, rule } = this.session.may('document', this.name, action)
-    if (!isAllowed) throw new TroupeError('access.denied', rule, { rule })
+    if (isLife && !isAllowed) throw new TroupeError('access.denied', rule, { rule })
+    if (isLife && !this.session.asksForDocuments) return
+    const access = await this.session.documentAccess(this.name)
+    this.#access = access
+    if (levels[access] < levels[isLife ? 'write' : action]) {
+      const reason = isAllowed ? 'onDocumentAccess' : rule
+      throw new TroupeError('access.denied', reason, { rule: reason })
+    }
+  }
+
+  /** After `demand` for reading, commenting or writing. */
+  get access(): DocumentAccess {
+    return this.#access ?? 'read'
   }
 
   /** Asks the document; the answer is what it answers to this message. */
-  ask<Answer>(message: DocumentMessage): Promise<Answer> {
+  ask<Answer>(message: DocumentMessage | DocumentLifeRequest): Promise<Answer> {
     return this.askActor<Answer>(this.address, message)
   }
 

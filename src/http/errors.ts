@@ -11,7 +11,7 @@ import { type ErrorCode, isTroupeError, TroupeError } from '../../actors/errors.
 import type { Refusal } from '../../actors/output.ts'
 import type { Log } from '../../actors/world.ts'
 
-export type HttpStatus = 400 | 401 | 403 | 404 | 409 | 410 | 413 | 415 | 422 | 429 | 500 | 503
+export type HttpStatus = 400 | 401 | 403 | 404 | 409 | 410 | 412 | 413 | 415 | 422 | 429 | 500 | 503
 
 const statuses: Readonly<Record<ErrorCode, HttpStatus>> = {
   'actor.unknown_kind': 404,
@@ -52,6 +52,8 @@ const statuses: Readonly<Record<ErrorCode, HttpStatus>> = {
   'document.renamed': 410,
   'document.epoch': 409,
   'document.invalid': 422,
+  'document.changed': 412,
+  'document.misfit': 422,
   'document.full': 413,
   'auth.required': 401,
   'auth.failed': 401,

@@ -20,6 +20,8 @@ export interface ServerState {
   /** Open connections, by door. */
   readonly connections: ReadonlyMap<string, number>
   readonly telemetryWatchers: () => number
+  /** Documents whose last commit the disk refused. */
+  readonly unsavedDocuments: () => number
   readonly isClosing: () => boolean
   readonly now: () => EpochMs
   readonly startedAt: EpochMs
@@ -38,6 +40,8 @@ export const readiness = (state: ServerState): Readiness => {
   if (storage.state === 'full') reasons.push({ code: 'storage.full', detail: 'writes are refused until the disk has space' })
   if (storage.state === 'failed') reasons.push({ code: 'storage.failed', detail: storage.reason })
   if (storage.state === 'closed') reasons.push({ code: 'storage.closed', detail: 'the store is closed' })
+  const unsaved = state.unsavedDocuments()
+  if (unsaved > 0) reasons.push({ code: 'document.unsaved', detail: `${unsaved} documents wait for a disk that refuses them` })
   const { isHealthy, failed } = state.actors()
   if (!isHealthy) reasons.push({ code: 'actor.stopped', detail: `${failed.length} actors failed too often and are stopped` })
   return { ready: reasons.length === 0, reasons }
@@ -71,6 +75,7 @@ export const status = (state: ServerState) => {
     storage: { state: storage.state, ...('since' in storage ? { since: isoTime(storage.since) } : {}) },
     connections: { total: total(state.connections), by_door: Object.fromEntries(state.connections) },
     channels: counts.get('channel') ?? 0,
+    documents: { in_memory: counts.get('document') ?? 0, not_saved: state.unsavedDocuments() },
     actors: { total: total(counts), by_kind: Object.fromEntries(counts), stopped: state.actors().failed.length },
     dead_letters: { total: total(deadLetters), by_code: Object.fromEntries(deadLetters) },
     telemetry_watchers: state.telemetryWatchers(),

@@ -7,6 +7,8 @@ import type { ChannelState, DirectoryPage, Page, Published, Range } from '../../
 import type { ClientOptions } from '../../actors/client.ts'
 import { ClientAccess, type Prepared, refusalOf } from '../../actors/clientAccess.ts'
 import type { PublishOptions, Session } from '../../actors/command.ts'
+import { accessTo } from '../../actors/documentAccess.ts'
+import type { DocumentAccess } from '../../actors/documentMessages.ts'
 import { TroupeError } from '../../actors/errors.ts'
 import type { HookClient } from '../../actors/hooks.ts'
 import type { ChannelInfo, Json, Member, Refusal, Status } from '../../actors/output.ts'
@@ -187,6 +189,16 @@ export class HttpSession implements Session {
 
   may(resource: Resource, name: string, action: string): Decision {
     return this.#access.may(resource, name, action)
+  }
+
+  /** As over a socket. Errors: `access.denied`, and those of the hook `onDocumentAccess`. */
+  async documentAccess(name: string): Promise<DocumentAccess> {
+    return accessTo(this.#options.client.hooks, this.#access.party, name)
+  }
+
+  /** Whether the application has a say in who may open a document. */
+  get asksForDocuments(): boolean {
+    return this.#options.client.hooks.onDocumentAccess !== undefined
   }
 
   tell<M extends Message>(address: Address, message: M): boolean {

@@ -3,6 +3,7 @@
  */
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client'
 import type { DocumentObserver } from '../../actors/document.ts'
+import type { QuotaObserver } from '../../actors/documentQuota.ts'
 import type { Journals } from '../../actors/journal.ts'
 import type { ActorSystem } from '../../actors/system/system.ts'
 import type { Outcome } from '../../actors/webhook.ts'
@@ -12,7 +13,9 @@ import { level, levelOfEach, sum, sumOfEach, tally } from './instruments.ts'
 
 export interface Metrics {
   readonly registry: Registry
-  readonly documents: DocumentObserver
+  readonly documents: DocumentObserver & QuotaObserver
+  /** Documents whose last commit the disk refused. */
+  readonly unsavedDocuments: () => number
   readonly bus: BusMetrics
   readonly webhooks: { readonly observe: (outcome: Outcome | 'dropped') => void }
   /** Open connections of each door. */
@@ -54,6 +57,12 @@ export const createMetrics = (system: () => ActorSystem, journals: Journals, tel
     labelNames: ['code'],
     registers,
   })
+  const grown = new Counter({
+    name: 'troupe_document_grown_total',
+    help: 'Documents that grew beyond a limit of size.',
+    labelNames: ['step'],
+    registers,
+  })
   const compactions = new Counter({ name: 'troupe_document_compactions_total', help: 'Compactions of documents.', registers })
   const waited = new Histogram({
     name: 'troupe_document_commit_seconds',
@@ -79,6 +88,7 @@ export const createMetrics = (system: () => ActorSystem, journals: Journals, tel
     bus,
     connections,
     webhooks: { observe: tally(registers, 'troupe_webhooks_total', 'Tries to deliver an event to a webhook.', 'outcome') },
+    unsavedDocuments: () => refusing,
     documents: {
       stored(count, waitedMs) {
         updates.inc(count)
@@ -92,6 +102,7 @@ export const createMetrics = (system: () => ActorSystem, journals: Journals, tel
       commitRefused: (code) => commitsRefused.inc({ code }),
       compacted: () => compactions.inc(),
       refused: (code) => refused.inc({ code }),
+      grew: (_document, _bytes, step) => grown.inc({ step }),
     },
     connectionOpened(door) {
       change(door, 1)

@@ -2,7 +2,7 @@
 /**
  * npm run bench -- [SECTION …] [--quick] [--repeat N] [--only PRODUCT,…] [--dist DIRECTORY] [--cpu-prof]
  *
- * Measures Troupe beside what else serves Yjs documents (fanout, trace, idle, actors, join) and beside Socket.IO (channels,
+ * Measures Troupe beside what else serves Yjs documents (fanout, trace, idle, actors, join, slow-link) and beside Socket.IO (channels,
  * idle-bus), each server in a process of its own, in turn, on the same machine, in the same run. What each section shows stands at
  * its head below and, with a measured run, in docs/bench.md.
  *
@@ -23,7 +23,7 @@ import { diskBytes, flushMs, products, runLoad, startServer } from './lib/proces
 const here = (path) => fileURLToPath(new URL(path, import.meta.url))
 const root = here('../../')
 const results = here('./results/')
-const sections = ['fanout', 'trace', 'idle', 'actors', 'join', 'channels', 'idle-bus']
+const sections = ['fanout', 'trace', 'idle', 'actors', 'join', 'slow-link', 'channels', 'idle-bus']
 const { values: flags, positionals } = parseArgs({
   allowPositionals: true,
   options: {
@@ -420,12 +420,75 @@ const joinAtOnce = async () => {
     for (const text of run.complaints) note(`join ${run.name}: ${text}`)
   }
   const heads = ['server', '', 'p50', 'p99', 'CPU-ms a join', 'RSS before MiB', 'peak above MiB', 'text whole']
+  const lines = []
+  const ours = runs.find(({ name }) => name === 'troupe')
+  if (ours !== undefined && !isQuick) {
+    for (const [label, run] of [
+      ['after a restart', ours.cold],
+      ['document open', ours.warm],
+    ]) {
+      lines.push(
+        budget(`join ${label}, p50`, run.joined === clients ? run.p50 : Number.NaN, 1_000, 'ms'),
+        budget(`join ${label}, peak memory above idle`, run.peakAboveKib / 1024, 250, 'MiB'),
+      )
+    }
+  }
   return {
     title: `join (${clients} clients, ${mebibytes(file.stateBytes)} MiB, ${grouped(file.length)} characters)`,
     markdown: table(heads, rows),
-    lines: [],
+    lines,
     runs,
   }
+}
+
+// ── slow-link ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+/** Shows whether a stock editor gets a large document over a slow line: 20 MB with markup over 2 Mbit/s, 80 s at least. */
+const slowLink = async () => {
+  const megabytes = isQuick ? 2 : 20
+  // One Yjs for the program and for y-websocket, which is not among the peers.
+  const { build } = await import(pathToFileURL(join(root, 'node_modules/esbuild/lib/main.js')).href)
+  const outfile = join(troupe, 'slowLink.mjs')
+  await build({ entryPoints: [here('load/slowLink.mjs')], outfile, bundle: true, format: 'esm', platform: 'node', packages: 'external' })
+  const runs = []
+  for (const name of ['yWebsocket', 'troupe'].filter(isWanted)) {
+    say(`slow-link ${name}`)
+    const run = await attempt(`slow-link ${name}`, () =>
+      withServer(name, true, async ({ server }) => {
+        const task = { port: server.port, megabytes, bytesPerSecond: 250_000, limitMs: 240_000 }
+        return { name, ...(await runLoad(outfile, task)), complaints: server.complaints() }
+      }),
+    )
+    if (run !== undefined) runs.push(run)
+  }
+  const lines = []
+  const rows = runs.map(
+    ({ name, stateBytes, openedMs, isWhole, closings, messages, longestSilenceMs, longestStallMs, sent, complaints }) => {
+      for (const text of complaints) note(`slow-link ${name}: ${text}`)
+      if (name === 'troupe') lines.push(budget('slow link, reconnections', isWhole ? closings : Number.NaN, 0, ''))
+      return [
+        products[name].label,
+        mebibytes(stateBytes),
+        isWhole ? milliseconds(openedMs) : '**never**',
+        grouped(messages),
+        milliseconds(longestSilenceMs),
+        milliseconds(longestStallMs),
+        grouped(closings),
+        grouped(sent),
+      ]
+    },
+  )
+  const heads = [
+    'server',
+    'MiB',
+    'opened after',
+    'messages',
+    'longest silence',
+    'longest stall of the reader',
+    'reconnections',
+    'repairs sent',
+  ]
+  return { title: 'slow-link (2 Mbit/s, stock y-websocket)', markdown: table(heads, rows), lines, runs }
 }
 
 // ── channels ───────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -534,7 +597,7 @@ const machine = {
   repeat,
   versions: versions(),
 }
-const programs = { fanout, trace, idle, actors, join: joinAtOnce, channels, 'idle-bus': idleBus }
+const programs = { fanout, trace, idle, actors, join: joinAtOnce, 'slow-link': slowLink, channels, 'idle-bus': idleBus }
 const done = []
 for (const name of sections.filter((section) => wanted.includes(section))) {
   const section = await attempt(name, programs[name])

@@ -397,6 +397,7 @@ export class Server implements Listener {
           this.#unsaved += change
           if (change < 0) this.#refusedWrites++
         },
+        commitRefused: () => {},
         compacted: () => saw('a compaction'),
         refused: (code) => saw(`refused ${code}`),
       },

@@ -95,7 +95,9 @@ export class Context {
     const { url, tokenParameter } = this.target
     if (this.wire === 'hocuspocus') return url
     const [path = '', query] = url.split('?')
-    const parameters = [query, token === '' ? undefined : `${tokenParameter}=${encodeURIComponent(token)}`].filter((part) => part !== undefined)
+    const parameters = [query, token === '' ? undefined : `${tokenParameter}=${encodeURIComponent(token)}`].filter(
+      (part) => part !== undefined,
+    )
     const name = encodeURIComponent(document)
     return `${path.replace(/\/+$/, '')}/${name}${parameters.length === 0 ? '' : `?${parameters.join('&')}`}`
   }
@@ -120,15 +122,16 @@ export class Context {
   }
 
   async synced(client: Client, ms = this.target.patienceMs): Promise<void> {
-    await waitFor(() => client.first('step2') ?? client.socket.closed, 'step 2', ms)
-    assert(client.first('step2') !== undefined, `closed with ${client.socket.closed?.code} ${client.socket.closed?.reason} before step 2`)
+    await waitFor(() => client.first('step2') ?? client.ending, 'step 2', ms)
+    assert(client.first('step2') !== undefined, `the client was ${client.ending} before step 2`)
   }
 
   /** A question and its answer: everything before it was taken in, if the server works in order. */
   async roundTrip(client: Client): Promise<void> {
     const before = client.messages.length
     client.ask()
-    await this.within(() => client.first('step2', before), 'the answer to a step 1')
+    await this.within(() => client.first('step2', before) ?? client.ending, 'the answer to a step 1')
+    assert(client.ending === undefined, `the client was ${client.ending}`)
   }
 
   within<T>(look: () => T | undefined | false, what: string): Promise<T> {

@@ -73,6 +73,16 @@ export class Client {
     return this.messages.slice(after).find((message): message is MessageOf<Kind> => message.kind === kind)
   }
 
+  /** Why the server goes on no more with this client; undefined while it does. */
+  get ending(): string | undefined {
+    const { closed } = this.socket
+    if (closed !== undefined) return `closed with ${closed.code} ${closed.reason}`
+    const message = this.first('close') ?? this.first('denied')
+    return message === undefined
+      ? undefined
+      : `told ${message.kind === 'close' ? 'that it is closed' : 'that it is denied'}: ${message.reason}`
+  }
+
   /** How many changes it was told are taken, or are not. */
   statuses(isApplied: boolean): number {
     return this.messages.filter((message) => message.kind === 'status' && message.isApplied === isApplied).length

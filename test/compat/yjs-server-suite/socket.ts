@@ -7,15 +7,16 @@ export interface Closed {
   readonly reason: string
 }
 
+type Reader = (frame: Frame, size: number) => void
+
 export class Socket {
   readonly wire: Wire
   closed: Closed | undefined
   /** The HTTP status, when the server refused the upgrade. */
   refused: number | undefined
   isOpen = false
-  /** When something came for the last time, and the longest silence before it. Milliseconds. */
+  /** When something came for the last time. Milliseconds of `performance.now()`. */
   heardAt = performance.now()
-  pings = 0
   pongs = 0
   frames = 0
   /** What of the server could not be read. */
@@ -23,7 +24,9 @@ export class Socket {
   /** Frames with bytes behind their message. */
   trailing = 0
   readonly #socket: WebSocket
-  readonly #readers = new Map<string, (frame: Frame, size: number) => void>()
+  readonly #readers = new Map<string, Reader>()
+  /** What came for an address before somebody reads it: some servers speak first. */
+  readonly #unread = new Map<string, [Frame, number][]>()
 
   constructor(wire: Wire, url: string) {
     this.wire = wire
@@ -45,8 +48,10 @@ export class Socket {
   }
 
   /** Frames for this address; on the yjs wire the address is empty. */
-  read(address: string, reader: (frame: Frame, size: number) => void): void {
+  read(address: string, reader: Reader): void {
     this.#readers.set(address, reader)
+    for (const [frame, size] of this.#unread.get(address) ?? []) reader(frame, size)
+    this.#unread.delete(address)
   }
 
   send(bytes: Uint8Array): void {
@@ -62,18 +67,9 @@ export class Socket {
     this.#socket.ping()
   }
 
-  get unsentBytes(): number {
-    return this.#socket.bufferedAmount
-  }
-
   /** Reads no more: as a laptop that was shut. */
   freeze(): void {
     this.#socket.pause()
-  }
-
-  /** In order. */
-  close(): void {
-    this.#socket.close()
   }
 
   /** Without a word. */
@@ -86,14 +82,15 @@ export class Socket {
     this.frames++
     if (bytes === undefined) return // a text: stock clients do not read it
     if (this.wire === 'hocuspocus' && bytes.length === 1 && bytes[0] === ping) {
-      this.pings++
       this.send(Uint8Array.of(pong))
       return
     }
     try {
       const frame = readFrame(this.wire, bytes)
       if (frame.trailing > 0) this.trailing++
-      this.#readers.get(frame.address)?.(frame, bytes.length)
+      const reader = this.#readers.get(frame.address)
+      if (reader === undefined) this.#unread.set(frame.address, [...(this.#unread.get(frame.address) ?? []), [frame, bytes.length]])
+      else reader(frame, bytes.length)
     } catch (error) {
       this.unreadable.push(String(error))
     }

@@ -1,11 +1,25 @@
 /** Who may come in, and what is said to those who may not. */
+import * as Y from 'yjs'
 import type { Check } from '../check.ts'
 import { Client } from '../client.ts'
 import { assert, pause } from '../waiting.ts'
-import { presenceMessage } from '../wire.ts'
+import { updateMessage } from '../wire.ts'
 import { sources } from './sources.ts'
 
 const advisory = 'https://github.com/advisories/GHSA-xwhh-v746-pj9m'
+
+/** 50 MB in all. */
+const floodMessages = 1_000
+const floodBytes = 50_000
+
+const someText = (client: number): Uint8Array => {
+  const doc = new Y.Doc()
+  doc.clientID = client
+  doc.getText('flood').insert(0, 'x'.repeat(floodBytes))
+  const update = Y.encodeStateAsUpdate(doc)
+  doc.destroy()
+  return update
+}
 
 export const authChecks: readonly Check[] = [
   {
@@ -20,7 +34,10 @@ export const authChecks: readonly Check[] = [
       client.ask()
       client.sayPresence({ user: { name: 'Ada' } })
       client.text.insert(0, 'at once')
-      await context.within(() => watcher.isPresent(client.doc.clientID) && watcher.content === 'at once', 'presence and change at another client')
+      await context.within(
+        () => watcher.isPresent(client.doc.clientID) && watcher.content === 'at once',
+        'presence and change at another client',
+      )
       await context.within(() => client.first('authenticated') && client.first('step2'), 'the answers')
     },
   },
@@ -61,11 +78,16 @@ export const authChecks: readonly Check[] = [
     why: 'Otherwise strangers fill the memory of the server.',
     source: advisory,
     async run(context) {
-      const socket = await context.connect()
-      const client = new Client(socket, context.document)
-      const message = presenceMessage([{ client: 1, clock: 1, state: 'x'.repeat(50_000) }])
-      for (let n = 0; n < 1_000; n++) client.say(message)
-      await context.within(() => socket.closed !== undefined || client.first('denied') !== undefined, 'an end of it after 50 MB')
+      const client = new Client(await context.connect(), context.document)
+      client.answers = false
+      for (let n = 1; n <= floodMessages; n++) client.say(updateMessage(someText(n)))
+      client.sayToken(context.target.token)
+      client.ask()
+      // A server that reads no more, or has closed, is bounded; one that took everything has kept everything.
+      const asked = await context.within(() => client.first('step1') ?? client.ending, '').catch(() => undefined)
+      if (typeof asked !== 'object') return
+      const { size } = Y.decodeStateVector(asked.bytes)
+      assert(size < floodMessages, `it kept all of ${floodMessages} changes of ${floodBytes} bytes that came before the token`)
     },
   },
   {

@@ -6,7 +6,8 @@ import { sources } from './sources.ts'
 /** y-websocket 3.1 does not come back from these. */
 const isForGood = (code: number): boolean => code >= 4400 && code < 4500
 /** What a server may put into a close frame: RFC 6455 §7.4. */
-const isCode = (code: number): boolean => (code >= 1000 && code <= 1014 && ![1004, 1005, 1006].includes(code)) || (code >= 3000 && code < 5000)
+const isCode = (code: number): boolean =>
+  (code >= 1000 && code <= 1014 && ![1004, 1005, 1006].includes(code)) || (code >= 3000 && code < 5000)
 
 export const closingChecks: readonly Check[] = [
   {
@@ -81,7 +82,7 @@ export const closingChecks: readonly Check[] = [
     source: `${sources.rfc6455}#section-7.4`,
     async run(context) {
       const client = await context.join()
-      for (let n = 0; n < 20 && client.socket.closed === undefined; n++) {
+      for (let n = 0; n < 20 && client.ending === undefined; n++) {
         client.say(Uint8Array.of(0, 2, 3, 1, 1))
         await context.roundTrip(client).catch(() => {})
       }

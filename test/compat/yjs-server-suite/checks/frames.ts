@@ -18,11 +18,11 @@ const survives = async (context: Context, harm: (attacker: Client) => void): Pro
   const attacker = await context.join()
   attacker.sends = false
   harm(attacker)
-  await Promise.race([context.roundTrip(attacker).catch(() => {}), context.within(() => attacker.socket.closed, '').catch(() => {})])
+  await context.roundTrip(attacker).catch(() => {}) // may be cut off for it
   writer.text.insert(8, 'after')
   await context.within(() => reader.content === 'before, after', 'a change of somebody else, afterwards')
   for (const other of [writer, reader]) {
-    assert(other.socket.closed === undefined, `somebody else was closed with ${other.socket.closed?.code} ${other.socket.closed?.reason}`)
+    assert(other.ending === undefined, `somebody else was ${other.ending}`)
     assert(other.faults.length === 0, `somebody else was sent something broken: ${other.faults[0]}`)
   }
   const late = await context.join()
@@ -85,26 +85,36 @@ export const frameChecks: readonly Check[] = [
   }),
   harmless('frame-truncated', 'Messages that end too early harm nobody else', sources.issue('yjs/y-websocket', 82), (attacker) => {
     const doc = new Y.Doc()
-    doc.getText('text').insert(0, 'cut off')
+    doc.getText('elsewhere').insert(0, 'cut off')
     const whole = updateMessage(Y.encodeStateAsUpdate(doc))
     for (let length = 1; length < whole.length; length += 3) attacker.say(whole.slice(0, length))
     const update = Y.encodeStateAsUpdate(doc)
     for (let length = 1; length < update.length; length += 3) attacker.say(updateMessage(update.slice(0, length)))
   }),
-  harmless('frame-lengths', 'Lengths and counts beyond the end of the frame harm nobody else', sources.issue('yjs/yjs', 687), (attacker) => {
-    attacker.say(varUints(0, 2, 2 ** 32, 1))
-    attacker.say(varUints(1, 2 ** 40, 1))
-    for (const count of [2 ** 16, 2 ** 24, 2 ** 31, 2 ** 45]) {
-      attacker.say(updateMessage(varUints(count, 1, 1, 0)))
-      attacker.say(updateMessage(varUints(1, count, 1, 0)))
-    }
-  }),
-  harmless('frame-bomb', 'Twenty updates of eight bytes that claim 30 million structs do not stop the server', sources.issue('yjs/yjs', 687), (attacker) => {
-    for (let n = 0; n < 20; n++) attacker.say(updateMessage(varUints(1, 30_000_000, 1, 0)))
-  }),
+  harmless(
+    'frame-lengths',
+    'Lengths and counts beyond the end of the frame harm nobody else',
+    sources.issue('yjs/yjs', 687),
+    (attacker) => {
+      attacker.say(varUints(0, 2, 2 ** 32, 1))
+      attacker.say(varUints(1, 2 ** 40, 1))
+      for (const count of [2 ** 16, 2 ** 24, 2 ** 31, 2 ** 45]) {
+        attacker.say(updateMessage(varUints(count, 1, 1, 0)))
+        attacker.say(updateMessage(varUints(1, count, 1, 0)))
+      }
+    },
+  ),
+  harmless(
+    'frame-bomb',
+    'Twenty updates of eight bytes that claim 30 million structs do not stop the server',
+    sources.issue('yjs/yjs', 687),
+    (attacker) => {
+      for (let n = 0; n < 20; n++) attacker.say(updateMessage(varUints(1, 30_000_000, 1, 0)))
+    },
+  ),
   harmless('frame-v2', 'An update in the second encoding harms nobody else', sources.issue('yjs/yjs', 687), (attacker) => {
     const doc = new Y.Doc()
-    doc.getText('text').insert(0, 'second encoding')
+    doc.getText('elsewhere').insert(0, 'second encoding')
     attacker.say(updateMessage(Y.encodeStateAsUpdateV2(doc)))
   }),
   harmless('frame-deep', 'A value nested 20 000 times harms nobody else', sources.issue('yjs/yjs', 687), (attacker) => {
@@ -124,19 +134,14 @@ export const frameChecks: readonly Check[] = [
         return updateMessage(Y.encodeStateAsUpdate(doc))
       })
       writer.applies = false
-      writer.say(Uint8Array.from(changes.flatMap((change) => [...change])))
-      for (let n = 0; n < 3 && writer.socket.closed === undefined; n++) await context.roundTrip(writer).catch(() => {})
-      await context.quiet()
-      const isToldOf = writer.socket.closed !== undefined || writer.statuses(false) > 0 || writer.first('denied') !== undefined
-      assert(reader.text.length === 8 || isToldOf || reader.text.length === 0, `${reader.text.length} of 8 characters arrived`)
-      if (reader.text.length === 0 && !isToldOf) {
-        // Struck out as a whole: an honest client of such a server never sends one, and learns it from the strikes.
-        for (let n = 0; n < 10 && writer.socket.closed === undefined; n++) {
-          writer.say(Uint8Array.from(changes.flatMap((change) => [...change])))
-          await context.roundTrip(writer).catch(() => {})
-        }
-        assert(writer.socket.closed !== undefined, 'both changes were dropped, again and again, and the sender was not told')
+      const frame = Uint8Array.from(changes.flatMap((change) => [...change]))
+      // A server may let a few mistakes pass before it closes.
+      for (let n = 0; n < 10 && reader.text.length < 8 && writer.ending === undefined; n++) {
+        writer.say(frame)
+        await context.roundTrip(writer).catch(() => {})
+        if (n === 0) await context.quiet()
       }
+      assert(reader.text.length === 8 || writer.ending !== undefined, `${reader.text.length} of 8 characters arrived, ten times`)
     },
   },
   {

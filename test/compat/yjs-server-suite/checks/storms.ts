@@ -2,8 +2,8 @@
 import type { Check, Context } from '../check.ts'
 import type { Client } from '../client.ts'
 import { assert, waitFor } from '../waiting.ts'
-import { prose } from './sync.ts'
 import { sources } from './sources.ts'
+import { prose } from './sync.ts'
 
 const joinAtOnce = async (context: Context, count: number, length: number): Promise<readonly Client[]> => {
   const clients = await Promise.all(Array.from({ length: count }, () => context.open()))

@@ -1,0 +1,130 @@
+/**
+ * What happens to documents with time, once a day: those that were deleted long enough ago lose their content, a rename that was
+ * interrupted goes on, what nobody called for is thrown away, history that is too old is pruned.
+ *
+ * Promises: nothing is loaded whose time has not come; it goes slowly, a page of names each second. What a restart interrupts is done
+ * the next day.
+ *
+ * Runs under the system as a durable table, `sweep/documents`, woken when the server starts.
+ */
+import type { DocumentMessage } from './documentMessages.ts'
+import { type DocumentRecord, incomingOf, readRecord, recordOf } from './documentRecord.ts'
+import type { Journals } from './journal.ts'
+import { defineActor } from './system/definition.ts'
+import type { Scope } from './system/scope.ts'
+import type { EpochMs } from './world.ts'
+
+export type SweepMessage =
+  /** At the start of the server, and when a day is over. */
+  | { readonly type: 'sweep.day' }
+  | { readonly type: 'sweep.page' }
+
+export interface SweepOptions {
+  readonly journals: Journals
+  /** What is deleted can be restored for so long. */
+  readonly deletedMs: number
+  /** The sums of tenants are kept: what was not measured at the end of a process is measured. */
+  readonly countsBytes?: boolean
+}
+
+type SweptEvent = readonly ['swept', at: EpochMs]
+type SweepScope = Scope<SweptEvent>
+
+export const sweepAddress = 'sweep/documents'
+
+const dayMs = 24 * 3_600_000
+const pageGapMs = 1_000
+const pageNames = 64
+const purgeTimeoutMs = 60_000
+
+interface Sweep {
+  sweptAt: EpochMs
+  /** Where the present sweep is: among the journals of this kind, after this name. Not stored. */
+  at: { readonly kind: string; readonly after: string } | undefined
+}
+
+const kinds = [recordOf(''), incomingOf('')]
+
+class Sweeper {
+  readonly #options: SweepOptions
+
+  constructor(options: SweepOptions) {
+    this.#options = options
+  }
+
+  day(sweep: Sweep, scope: SweepScope): void {
+    const now = scope.now()
+    const isDue = now >= sweep.sweptAt + dayMs
+    scope.after('day', isDue ? dayMs : sweep.sweptAt + dayMs - now, { type: 'sweep.day' })
+    if (!isDue) return
+    scope.persist(['swept', now]).catch(() => {}) // refused, it is done again after the next start
+    sweep.at = { kind: kinds[0] as string, after: '' } // there are two
+    scope.after('page', pageGapMs, { type: 'sweep.page' })
+  }
+
+  async page(sweep: Sweep, scope: SweepScope): Promise<void> {
+    if (sweep.at === undefined) return
+    const { kind, after } = sweep.at
+    const names = await this.#options.journals.list(kind, { limit: pageNames, ...(after !== '' && { after }) })
+    const last = names.at(-1)
+    const next = last === undefined ? kinds[kinds.indexOf(kind) + 1] : kind
+    sweep.at = next === undefined ? undefined : { kind: next, after: last ?? '' }
+    if (sweep.at !== undefined) scope.after('page', pageGapMs, { type: 'sweep.page' })
+    for (const name of names) {
+      const id = name.slice(kind.length)
+      try {
+        if (kind === recordOf('')) await this.#look(id, scope)
+        else await this.#lookAtStaged(id, scope)
+      } catch (error) {
+        scope.log.warn({ document: id, error: String(error) }, 'a document could not be swept; it is tried again in a day')
+      }
+    }
+  }
+
+  async #look(id: string, scope: SweepScope): Promise<void> {
+    const { record } = await readRecord(this.#options.journals, id)
+    if (record === undefined) return
+    const address = `document/${id}`
+    if (isDue(record, scope.now(), this.#options.deletedMs))
+      await scope.ask<DocumentMessage>(address, { type: 'document.purge', by: '', ifDue: true }, { timeoutMs: purgeTimeoutMs })
+    else if (record.movingTo !== undefined || record.gone !== undefined || (await this.#isUnmeasured(address, record)))
+      scope.tell<DocumentMessage>(address, { type: 'document.pulse' }) // to be loaded is enough
+  }
+
+  async #isUnmeasured(journal: string, { deletedAt, offset }: DocumentRecord): Promise<boolean> {
+    if (this.#options.countsBytes !== true || deletedAt !== undefined) return false
+    return (await this.#options.journals.head(journal)).last !== offset
+  }
+
+  /** Content whose record was never written: its process ended in between. */
+  async #lookAtStaged(id: string, scope: SweepScope): Promise<void> {
+    const { journals } = this.#options
+    const { record } = await readRecord(journals, id)
+    const [first] = await journals.read(incomingOf(id), { limit: 1 })
+    if (record?.incoming !== true && first !== undefined && first.time + dayMs <= scope.now()) await journals.remove(incomingOf(id))
+  }
+}
+
+const isDue = ({ deletedAt, purgedAt }: DocumentRecord, now: EpochMs, deletedMs: number): boolean =>
+  deletedAt !== undefined && purgedAt === undefined && deletedAt + deletedMs <= now
+
+export const sweepKind = (options: SweepOptions) => {
+  const sweeper = new Sweeper(options)
+  return defineActor<Sweep, SweepMessage, SweptEvent>({
+    kind: 'sweep',
+    state: () => ({ sweptAt: 0, at: undefined }),
+    durable: {
+      version: 1,
+      apply: (sweep, [, at]) => {
+        sweep.sweptAt = at
+      },
+      toJson: ({ sweptAt }) => sweptAt,
+      fromJson: (sweptAt) => ({ sweptAt: sweptAt as number, at: undefined }), // by toJson
+    },
+    canPassivate: ({ at }) => at === undefined,
+    handlers: {
+      'sweep.day': (sweep, _message, scope) => sweeper.day(sweep, scope),
+      'sweep.page': (sweep, _message, scope) => sweeper.page(sweep, scope),
+    },
+  })
+}

@@ -1,0 +1,98 @@
+/**
+ * What a document is asked about its past. All are asks. Errors of all: `history.off`, `history.busy`, `document.unavailable`, those of
+ * the store; of those with a `Moment`: `history.pruned`, `version.unknown`; of those that look at content: `history.too_large`.
+ */
+import type { Author } from '../crdt/change.ts'
+import type { Content } from '../crdt/content.ts'
+import type { ChangeGroup } from '../crdt/history.ts'
+import type { Difference } from '../crdt/historyDiff.ts'
+import type { RevertedAuthor } from '../crdt/historyRevert.ts'
+import type { NamedVersion } from './historyJournal.ts'
+import type { Offset } from './journal.ts'
+import type { EpochMs } from './world.ts'
+
+/** After the change with this offset; 0 is before the first. Or: after all that was stored up to this time. Or: a version with a name. */
+export type Moment = { readonly offset: Offset } | { readonly time: EpochMs } | { readonly version: string }
+
+export type HistoryRequest =
+  /** `HistoryPage`. */
+  | {
+      readonly type: 'document.history'
+      /** Changes after this one, oldest first; or before this one, newest first. Neither: newest first. */
+      readonly after?: Offset
+      readonly before?: Offset
+      /** Most groups. Default 50, at most 1 000. */
+      readonly limit?: number
+      /** A pause of this length ends a group. Default 5 minutes. */
+      readonly gapMs?: number
+    }
+  /** `HistoryView`. Without `withContent`, the update alone. */
+  | { readonly type: 'document.view'; readonly at: Moment; readonly withContent: boolean }
+  /** `HistoryDifference`. Without `to`, up to now. */
+  | { readonly type: 'document.diff'; readonly from: Moment; readonly to?: Moment; readonly gapMs?: number }
+  /** `NamedVersion[]`, by offset. */
+  | { readonly type: 'document.version.list' }
+  /** `NamedVersion`, of now if there is no `at`. Errors: `document.full` when there are too many. */
+  | {
+      readonly type: 'document.version.create'
+      readonly name: string
+      readonly description?: string
+      readonly user: string
+      readonly at?: Moment
+    }
+  /** `NamedVersion`. */
+  | { readonly type: 'document.version.rename'; readonly id: string; readonly name?: string; readonly description?: string }
+  | { readonly type: 'document.version.delete'; readonly id: string }
+  /** `Reversion`. The document gets the content that it had, as a change of `user`. */
+  | { readonly type: 'document.restore'; readonly to: Moment; readonly user: string }
+  /**
+   * `Reversion`. What this author did after `from` up to `to` (default: ever) is taken back, as a change of `user`; what others did
+   * stays.
+   */
+  | {
+      readonly type: 'document.rollback'
+      readonly of: RevertedAuthor
+      readonly from?: Moment
+      readonly to?: Moment
+      readonly user: string
+    }
+  /** `Pruned`. What was before this moment is forgotten for good; named versions stay. Without `before`: what the options say. */
+  | { readonly type: 'document.prune'; readonly before?: Moment }
+
+export interface HistoryPage {
+  readonly groups: readonly ChangeGroup[]
+  /** Of the next page: its `after` or `before`. Undefined: there is none. */
+  readonly next?: Offset
+  /** Of the oldest moment that can be shown, and of the last change. */
+  readonly first: Offset
+  readonly last: Offset
+  /** Of what is packed. */
+  readonly bytes: number
+}
+
+export interface HistoryView {
+  readonly offset: Offset
+  readonly update: Uint8Array
+  readonly roots: Readonly<Record<string, Content>>
+}
+
+export interface HistoryDifference {
+  readonly from: Offset
+  readonly to: Offset
+  readonly roots: Readonly<Record<string, Difference>>
+}
+
+export interface Reversion {
+  /** Of the change that did it, or of the last change when there was nothing to do. */
+  readonly offset: Offset
+  /** `undo`: content kept its identity; `replacement`: some was written anew; `none`: nothing differed. */
+  readonly means: 'none' | 'undo' | 'replacement'
+}
+
+export interface Pruned {
+  /** Of the oldest moment that can be shown. */
+  readonly first: Offset
+  readonly bytes: number
+}
+
+export type { NamedVersion }

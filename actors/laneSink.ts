@@ -1,0 +1,121 @@
+/**
+ * The sink of one connection among several on one socket: what it sends goes out under the name of its lane, what it says
+ * about the socket is said about the lane. Pings and the first message are the business of the multiplexer.
+ */
+import type { ErrorCode } from './errors.ts'
+import type { Lane } from './lane.ts'
+import { type Part, type Publication, publication } from './publication.ts'
+import type { Sink } from './socketLife.ts'
+
+/** What goes out on a shared socket. `name`: of the lane, exactly as its client spells it. */
+export type LaneOutput =
+  | { readonly type: 'lane.publish'; readonly name: string; readonly publication: Publication }
+  /** "Send a token." */
+  | { readonly type: 'lane.tokenWanted'; readonly name: string }
+  /** "You stay out." */
+  | { readonly type: 'lane.denied'; readonly name: string; readonly reason: string }
+  /** "You are no longer synchronised." */
+  | { readonly type: 'lane.closed'; readonly name: string; readonly reason: string }
+  /** "Who are you?" */
+  | { readonly type: 'lane.presenceWanted'; readonly name: string }
+  /** Only to clients that know it. */
+  | { readonly type: 'lane.ping' }
+
+export interface SharedSink extends Sink<LaneOutput> {
+  /** Drops what is left of some answers. */
+  discard(isUnwanted: (answer: LaneOutput) => boolean): void
+}
+
+interface Owner {
+  /** Something goes out. */
+  said(): void
+  joined(lane: Lane, sink: LaneSink): void
+  ended(lane: Lane, sink: LaneSink, code: ErrorCode, detail: string): void
+}
+
+const saved: Part = { kind: 'saved', bytes: new Uint8Array(0) }
+
+export class LaneSink implements Sink<Publication> {
+  /** The client was told what it may do. */
+  hasGreeted = false
+  readonly #lane: Lane
+  readonly #shared: SharedSink
+  readonly #owner: Owner
+  #access: Publication | undefined
+  #isEnded = false
+
+  constructor(lane: Lane, shared: SharedSink, owner: Owner) {
+    this.#lane = lane
+    this.#shared = shared
+    this.#owner = owner
+  }
+
+  send(message: Publication): void {
+    if (this.#isEnded) return
+    let due = 0
+    for (const part of message.parts) {
+      if (part.kind === 'saved') this.#lane.paid(1)
+      else if (part.kind === 'refused') this.#lane.refusedOne()
+      else if (part.kind === 'barrier') due += this.#lane.makeGood()
+      else if (part.kind === 'access') this.#greeted(part)
+    }
+    this.#write(message)
+    if (due > 0) this.#write(publication(Array<Part>(due).fill(saved)))
+  }
+
+  #greeted(part: Part): void {
+    this.hasGreeted = true
+    this.#access = publication([part])
+  }
+
+  /** Tells once more what the client may do: the answer to a token that changed nothing. */
+  greetAgain(): void {
+    if (!this.#isEnded && this.#access !== undefined) this.#write(this.#access)
+  }
+
+  #write(message: Publication): void {
+    this.#owner.said()
+    this.#shared.send({ type: 'lane.publish', name: this.#lane.name, publication: message })
+  }
+
+  /** Nothing of this connection is to be heard any more. */
+  end(): void {
+    this.#isEnded = true
+    const { name } = this.#lane
+    this.#shared.discard((answer) => answer.type === 'lane.publish' && answer.name === name)
+  }
+
+  ping(): void {}
+  /** What the client says waits in the lane until the document is there, and the other lanes go on. */
+  pause(): void {}
+  resume(): void {
+    if (!this.#isEnded) this.#owner.joined(this.#lane, this)
+  }
+  /** The multiplexer counts for the whole socket. */
+  handled(): void {}
+
+  close(code: ErrorCode, detail: string): void {
+    if (this.#isEnded) return
+    this.end()
+    this.#owner.ended(this.#lane, this, code, detail)
+  }
+
+  /** A client that does not read does not read on any lane. */
+  terminate(): void {
+    this.#isEnded = true
+    this.#shared.terminate()
+  }
+
+  get queuedBytes(): number {
+    return this.#shared.queuedBytes
+  }
+  get queuedWrites(): number {
+    return this.#shared.queuedWrites
+  }
+  get sentBytes(): number {
+    return this.#shared.sentBytes
+  }
+  get isAnswering(): boolean {
+    return this.#shared.isAnswering
+  }
+}

@@ -1,0 +1,42 @@
+/** Operations on documents (crdt/operations.ts) as they come from outside. */
+import { z } from 'zod'
+import type { Operation } from '../../crdt/operations.ts'
+
+const position = z.int().min(0)
+const path = z
+  .string()
+  .max(8 * 1024)
+  .describe('JSON Pointer (RFC 6901); its first part is the name of a root')
+const value = z.json()
+const as = z.enum(['text', 'plain', 'xml']).optional().describe('How the value is kept; without it objects and arrays are shared')
+const attributes = z.record(z.string(), z.json())
+const index = position.describe('UTF-16 units from the beginning of the text')
+const length = position.describe('UTF-16 units')
+
+const isTextOrEmbed = ({ text, embed }: { text?: string | undefined; embed?: object | undefined }) =>
+  (text === undefined) !== (embed === undefined)
+
+/** The order matters: a `replace` with an index is one of texts. */
+export const operation: z.ZodType<Operation> = z.union([
+  z.strictObject({ op: z.literal('replace'), path, index, length, text: z.string(), attributes: attributes.optional() }),
+  z.strictObject({ op: z.enum(['add', 'replace']), path, value, as }),
+  z.strictObject({ op: z.literal('test'), path, value }),
+  z.strictObject({ op: z.literal('remove'), path }),
+  z.strictObject({ op: z.enum(['move', 'copy']), from: path, path }),
+  z
+    .strictObject({
+      op: z.literal('insert'),
+      path,
+      index,
+      text: z.string().optional(),
+      embed: attributes.optional(),
+      attributes: attributes.optional(),
+    })
+    .refine(isTextOrEmbed, 'either `text` or `embed`'),
+  z.strictObject({ op: z.literal('delete'), path, index, length }),
+  z.strictObject({ op: z.literal('format'), path, index, length, attributes }),
+])
+
+export const mostOperations = 10_000
+
+export const operations = z.array(operation).min(1).max(mostOperations)
