@@ -10,16 +10,18 @@
  * Runs as a custom-logic actor, made by the server for each socket and never restarted: its client makes a new one.
  */
 import { type Account, publicName, type Roster } from './account.ts'
+import type { Admission } from './admission.ts'
 import { Curtain } from './curtain.ts'
 import { type AccessOutcome, accessTo } from './documentAccess.ts'
 import type { DocumentAccess, DocumentRequest, Participation, Refused } from './documentMessages.ts'
 import { type ErrorCode, isTroupeError } from './errors.ts'
 import type { HookClient, Hooks } from './hooks.ts'
-import { type Publication, publication } from './publication.ts'
+import { type Part, type Publication, publication } from './publication.ts'
 import { type Sink, SocketLife, type SocketLimits, type SocketMessage, socketHandlers, socketLimits } from './socketLife.ts'
 import type { Address } from './system/address.ts'
 import { defineActor } from './system/definition.ts'
 import type { Scope } from './system/scope.ts'
+import type { EpochMs } from './world.ts'
 
 export type ConnectionMessage =
   /** What the client said, as its door understood it. */
@@ -39,6 +41,8 @@ export type ConnectionMessage =
   | { readonly type: 'actor.stopped'; readonly address: Address }
   | { readonly type: 'connection.keepAlive' }
   | { readonly type: 'connection.awareness' }
+  /** Its turn to join; it has waited since then. */
+  | { readonly type: 'connection.turn'; readonly since: EpochMs }
 
 export interface ConnectionLimits extends SocketLimits {
   /** Something is said at least this often. Default 20 000. */
@@ -82,6 +86,8 @@ const accessBytes: Readonly<Record<DocumentAccess, Uint8Array>> = {
 const joinTimeoutMs = 30_000
 /** Messages of the client between two looks whether the document has taken them in. */
 const pulseMessages = 64
+/** From this size on a change may take a while to be taken in. */
+const largeBytes = 1024 * 1024
 
 class Connection {
   readonly life: SocketLife<Publication>
@@ -112,13 +118,19 @@ class Connection {
   #tokensAt: number
   #heldPresence: DocumentRequest | undefined
   readonly #curtain: Curtain
+  readonly #admission: Admission | undefined
+  #isAdmitted = false
+  /** Parts of the answer that is under way. */
+  #answer: readonly Part[] = []
 
   constructor(
     scope: Scope,
     { sink, document, account, door, sharesSocket = false, ...participation }: ConnectionInput,
     limits: ConnectionLimits,
     hooks: ConnectionHooks,
+    admission: Admission | undefined,
   ) {
+    this.#admission = admission
     this.life = new SocketLife(scope, sink, limits)
     this.#scope = scope
     this.#sink = sink
@@ -161,7 +173,18 @@ class Connection {
     return { client: this.#scope.id, account: this.#account, door: this.#door }
   }
 
+  /** Asked when the connection has come (`since`: now), and again after each wait. */
+  enter(since: EpochMs = this.#scope.now(), hasWaited = false): void {
+    if (this.life.isClosed) return
+    const at = this.#scope.now()
+    const turn = (hasWaited ? this.#admission?.look(at, since) : this.#admission?.arrive(at)) ?? { kind: 'now' }
+    if (turn.kind === 'now') return this.#join(this.#access ?? 'read')
+    if (turn.kind === 'wait') return this.#scope.after('turn', turn.ms, { type: 'connection.turn', since })
+    this.life.close('document.busy', `retry after ${turn.retryAfterMs} ms`)
+  }
+
   #join(access: DocumentAccess): void {
+    this.#isAdmitted = true
     this.#scope.watch(this.#document)
     const participation: Participation = { ...this.#participation, account: this.#account, access }
     this.#scope.ask(this.#document, { type: 'document.join', ...participation }, { timeoutMs: joinTimeoutMs }).then(
@@ -210,8 +233,8 @@ class Connection {
     this.#access = access
     // Told before anything is answered: a client that may only read does not let its user type.
     this.life.send(publication([{ kind: 'access', bytes: accessBytes[access] }]))
-    if (before === undefined) this.#join(access)
-    else this.#scope.tell(this.#document, { type: 'document.access', access })
+    if (before === undefined) this.enter()
+    else if (this.#isAdmitted) this.#scope.tell(this.#document, { type: 'document.access', access })
     return 'changed'
   }
 
@@ -234,6 +257,16 @@ class Connection {
     else if (message.type === 'document.stateless') this.#hearStateless(message.payload)
     else this.#forward(message)
     this.#count()
+    if (message.type === 'document.update' && message.update.length >= largeBytes) this.#pauseForDocument()
+  }
+
+  /** One such message of a client at a time: 256 of them would otherwise wait for the worker, gigabytes. */
+  #pauseForDocument(): void {
+    this.#sink.pause()
+    const goOn = () => {
+      if (!this.life.isClosed) this.#sink.resume()
+    }
+    this.pulse().then(goOn, goOn)
   }
 
   /** The application's own protocol. Without a hook, nobody is told: a client does not speak to others past the server. */
@@ -292,6 +325,8 @@ class Connection {
     this.#isAnswered = true
     if (this.#sink.isAnswering) return // goes on when the network has taken it
     this.#isAsking = false
+    this.#admission?.ended(this.#answer)
+    this.#answer = []
     const kept = this.#curtain.lift()
     if (kept.kind === 'kept') this.life.send(kept.message)
     if (kept.kind === 'lost') this.#nextQuestion ??= { type: 'document.sync', stateVector: kept.stateVector, isCounted: true }
@@ -328,7 +363,12 @@ class Connection {
   publish(message: Publication): void {
     if (this.life.isClosed) return
     this.#saidAt = this.#scope.now()
-    if (message.isAnswer) this.#curtain.draw(message)
+    if (message.isAnswer) {
+      this.#curtain.draw(message)
+      this.#admission?.ended(this.#answer)
+      this.#answer = message.parts
+      this.#admission?.began(this.#answer)
+    }
     const now = message.isAnswer ? message : this.#curtain.pass(message)
     if (now !== undefined) this.life.send(now)
     if (message.isAnswer) this.#answered()
@@ -348,27 +388,36 @@ class Connection {
   }
 
   deadline(): void {
+    if (!this.#isAdmitted) return this.life.demand() // what it says is not read yet
     if (!this.#hasSpoken) this.life.close('connection.silent', `${this.#limits.handshakeMs} ms`)
   }
 
   /** The actor has ended, perhaps for a reason that the client does not know yet. */
   ended(): void {
     // The join may still wait in front of a document that is being loaded; it would watch somebody who has gone already, for ever.
-    if (!this.#hasJoined) this.#scope.tell(this.#document, { type: 'document.leave' })
+    if (this.#isAdmitted && !this.#hasJoined) this.#scope.tell(this.#document, { type: 'document.leave' })
+    this.#admission?.ended(this.#answer)
+    this.#answer = []
     if (this.life.isClosed) return
     this.life.isClosed = true
     this.#sink.close('document.busy', '')
   }
 }
 
-export const connectionKind = (limits: ConnectionLimits = connectionLimits, roster: Roster = new Map(), hooks: ConnectionHooks = {}) =>
+/** `admission`: one for all connections; without it everybody comes in at once. */
+export const connectionKind = (
+  limits: ConnectionLimits = connectionLimits,
+  roster: Roster = new Map(),
+  hooks: ConnectionHooks = {},
+  admission?: Admission,
+) =>
   defineActor<Connection, ConnectionMessage>({
     kind: 'connection',
     activation: 'explicit',
     supervision: { onFailure: 'stop' },
     mailbox: { overflow: 'disconnect' },
     state: (scope, input) => {
-      const connection = new Connection(scope, input as ConnectionInput, limits, hooks) // the server gives it
+      const connection = new Connection(scope, input as ConnectionInput, limits, hooks, admission) // the server gives it
       roster.set(scope.address, connection.account)
       connection.open()
       return connection
@@ -389,6 +438,7 @@ export const connectionKind = (limits: ConnectionLimits = connectionLimits, rost
       'connection.refused': (connection, { code, detail }) => connection.strike(code, detail),
       ...socketHandlers,
       'connection.drained': (connection) => connection.drained(),
+      'connection.turn': (connection, { since }) => connection.enter(since, true),
       'connection.deadline': (connection) => connection.deadline(),
       'connection.pulse': (connection) => connection.pulse(),
       'connection.keepAlive': (connection) => connection.keepAlive(),

@@ -16,10 +16,14 @@
 import type { AwarenessOwner } from '../crdt/awarenessState.ts'
 import type { Author } from '../crdt/change.ts'
 import { mergeWindow } from '../crdt/merge.ts'
-import { emptyUpdate, stateLimits, type UpdateInspection, type UpdateLimits } from '../crdt/update.ts'
+import type { Rejection } from '../crdt/rejection.ts'
+import { emptyUpdate, inspectUpdate, stateLimits, type UpdateInspection, type UpdateLimits, updateLimits } from '../crdt/update.ts'
 import { DocumentExistence, type ExistenceOptions } from './documentExistence.ts'
 import { DocumentGuard, type GuardOptions, type Judgement } from './documentGuard.ts'
-import { DocumentLog, type LogObserver, type LogOptions } from './documentLog.ts'
+import { DocumentHistory } from './documentHistory.ts'
+import { DocumentIntake } from './documentIntake.ts'
+import { DocumentLog, defaultInlineBytes, type LogObserver, type LogOptions } from './documentLog.ts'
+import type { DocumentMemory } from './documentMemory.ts'
 import type {
   DocumentAccess,
   DocumentBytes,
@@ -49,6 +53,8 @@ export interface DocumentOptions extends LogOptions, PresenceOptions, ReceiptOpt
   readonly observe?: DocumentObserver
   /** For webhooks. */
   readonly happened?: (event: DocumentEvent) => void
+  /** Of all documents together. Without it they leave when they are idle for long enough. */
+  readonly memory?: DocumentMemory
 }
 
 export interface DocumentObserver extends LogObserver {
@@ -64,12 +70,7 @@ interface Session {
   readonly author: Author
   readonly dues: Dues
   access: DocumentAccess
-  /** Changes that the application refused. */
-  strikes: number
 }
-
-/** Then a client whose changes the application refuses is sent away: it goes on from a copy that nobody else has. */
-const mostStrikes = 3
 
 const encoder = new TextEncoder()
 
@@ -81,8 +82,13 @@ class OpenDocument {
   readonly news: DocumentNews
   readonly guard: DocumentGuard
   readonly existence: DocumentExistence
+  readonly intake: DocumentIntake
+  readonly history: DocumentHistory
   /** Whose updates were not taken in while the document was being moved, or the like. */
   readonly #unheard = new Set<Dues>()
+  /** Those of them who were asked since, and edits of the server that waited like them. */
+  readonly #asked = new Set<Dues>()
+  readonly #waitingEdits: (() => void)[] = []
   /** Who wants in while it is. */
   readonly #waiting = new Set<Address>()
   readonly #scope: Scope
@@ -94,6 +100,7 @@ class OpenDocument {
     this.#options = options
     this.log = log
     this.news = new DocumentNews(scope, options.happened)
+    this.intake = new DocumentIntake(log.background)
     this.guard = new DocumentGuard(scope, options, () => log.document)
     this.presence = new DocumentPresence(
       scope,
@@ -104,14 +111,22 @@ class OpenDocument {
     )
     this.receipts = new DocumentReceipts(scope, options, log)
     this.existence = new DocumentExistence(scope, options, this, records)
+    this.history = new DocumentHistory(scope, options, this)
     log.begin({
       flushed: (batch) => this.#publish(batch),
-      settled: () => this.receipts.pay(),
+      settled: () => {
+        this.receipts.pay()
+        this.#weigh()
+      },
       hasNews: () => this.presence.hasNews,
       readers: () => this.sessions.size,
-      compacted: () => this.existence.changed(),
+      compacted: () => {
+        this.existence.changed()
+        this.history.retain()
+      },
     })
     this.existence.begin()
+    this.#weigh()
   }
 
   static async load(scope: Scope, options: DocumentOptions): Promise<OpenDocument> {
@@ -120,7 +135,37 @@ class OpenDocument {
   }
 
   get isClean(): boolean {
-    return this.sessions.size === 0 && this.log.isClean && this.existence.isIdle
+    return this.sessions.size === 0 && this.log.isClean && this.existence.isIdle && this.history.isIdle
+  }
+
+  // ── what it weighs ─────────────────────────────────────────────────────────────────────────────────────────────
+
+  get bytes(): number {
+    return this.log.document.bytes
+  }
+
+  get cachedBytes(): number {
+    return this.log.document.cachedBytes
+  }
+
+  get isIdle(): boolean {
+    return this.isClean
+  }
+
+  dropCaches(): void {
+    this.log.document.dropCaches()
+  }
+
+  unload(): void {
+    this.#scope.passivate()
+  }
+
+  #weigh(): void {
+    this.#options.memory?.used(this.#scope.address, this)
+  }
+
+  leftMemory(): void {
+    this.#options.memory?.left(this.#scope.address, this)
   }
 
   /** Before it leaves memory; undefined when there is nothing to write. */
@@ -151,13 +196,13 @@ class OpenDocument {
     }
   }
 
-  join(address: Address, { access, account, wantsReceipts }: Participation): void {
+  join(address: Address, { access, account, wantsReceipts, via = '' }: Participation): void {
     if (this.sessions.has(address)) return
     const user = account.isAnonymous ? undefined : account.user
     const owner: AwarenessOwner = { id: address, user }
-    const author: Author = { user: user ?? '', via: '' }
+    const author: Author = { user: user ?? '', via }
     const dues = this.receipts.open(address, wantsReceipts)
-    this.sessions.set(address, { address, owner, author, dues, access, strikes: 0 })
+    this.sessions.set(address, { address, owner, author, dues, access })
     this.#scope.watch(address)
     this.present(address)
   }
@@ -168,9 +213,11 @@ class OpenDocument {
     if (session === undefined) return
     this.sessions.delete(address)
     this.#unheard.delete(session.dues)
+    this.#asked.delete(session.dues)
     this.receipts.close(session.dues)
     this.#scope.unwatch(address)
     this.presence.release(session.owner)
+    this.#weigh()
   }
 
   /** Closes all connections, with this reason. */
@@ -204,14 +251,29 @@ class OpenDocument {
 
   // ── changes ────────────────────────────────────────────────────────────────────────────────────────────────────
 
+  /** A large one is inspected in the worker; what its client says next waits for that. */
   hear(address: Address, update: Uint8Array, isAnswer: boolean): void {
     const session = this.sessions.get(address)
     if (session === undefined) return
-    const { dues } = session
+    const limits = isAnswer ? stateLimits : (this.#options.updateLimits ?? updateLimits)
+    if (update.length <= (this.#options.inlineBytes ?? defaultInlineBytes)) {
+      this.#hear(session, update, isAnswer, inspectUpdate(update, limits))
+      return
+    }
+    this.intake.hold(
+      address,
+      this.#options.work.run('inspect', update, limits),
+      (inspection) => this.#hear(session, update, isAnswer, inspection),
+      (error) => this.#refuse(address, 'document.busy', `a change could not be inspected: ${String(error).slice(0, 50)}`),
+    )
+  }
+
+  #hear(session: Session, update: Uint8Array, isAnswer: boolean, inspected: UpdateInspection | Rejection): void {
+    const { dues, address } = session
+    if (this.sessions.get(address) !== session) return
     const receipts = this.receipts.earns(dues, isAnswer)
-    const limits = isAnswer ? stateLimits : this.#options.updateLimits
     const { document } = this.log
-    const examined = document.examine(update, limits)
+    const examined = document.examine(update, stateLimits, inspected)
     if (!examined.ok) {
       this.receipts.refuse(dues, receipts)
       this.#refuse(address, 'connection.bad_message', `${examined.code}: ${examined.detail}`)
@@ -224,9 +286,13 @@ class OpenDocument {
     if (verdict === 'missing' && session.access !== 'read') return this.#hearMissing(session, update, inspection, isAnswer, receipts)
     if (verdict !== 'known') {
       if (this.log.isOverfull) return this.#refuse(address, 'document.unsaved', this.#scope.address)
+      const size = session.access === 'read' ? undefined : this.#judgeSize(update, inspection, this.#asked.has(dues))
+      if (size === 'later') return this.#hearLater(session, inspection, isAnswer, receipts)
+      if (size !== undefined) return this.#hearTooLarge(session, size.detail, receipts)
       const judgement = this.#judge(session, update, inspection, isAnswer)
       if (judgement.kind === 'refused') return this.#hearRefused(session, judgement, receipts)
       if (judgement.kind === 'allowed') {
+        this.#asked.delete(dues)
         this.#admit(update, inspection, session.author)
         if (isAnswer) document.noteAnswer(update, inspection)
       }
@@ -244,8 +310,26 @@ class OpenDocument {
   }
 
   listen(): void {
-    for (const dues of this.#unheard) this.receipts.ask(dues)
+    for (const dues of this.#unheard) {
+      this.#asked.add(dues)
+      dues.askableAt = 0
+      this.receipts.ask(dues)
+    }
     this.#unheard.clear()
+    for (const goOn of this.#waitingEdits.splice(0)) goOn()
+  }
+
+  #judgeSize(update: Uint8Array, inspection: UpdateInspection, isAgain: boolean): TroupeError | 'later' | undefined {
+    return this.log.document.hasNewStructs(inspection) ? this.existence.quota.judge(this.log, update.length, isAgain) : undefined
+  }
+
+  /** Also what was held of the client before, for the same answer stands for it. */
+  #hearTooLarge(session: Session, detail: string, receipts: number): void {
+    const { dues } = session
+    const held = dues.held?.receipts ?? 0
+    dues.held = undefined
+    this.#asked.delete(dues)
+    this.#hearRefused(session, { kind: 'refused', code: 'document.full', detail }, receipts + held)
   }
 
   #admit(update: Uint8Array, inspection: UpdateInspection, author: Author): void {
@@ -257,20 +341,20 @@ class OpenDocument {
   /** A client's answer to our question always lists all deletions that it knows of, ours too; a reader's are passed over. */
   #judge({ access, author }: Session, update: Uint8Array, inspection: UpdateInspection, isAnswer: boolean): Judgement {
     const bringsStructs = this.log.document.hasNewStructs(inspection)
-    const tooLarge = bringsStructs ? this.existence.quota.refusal(this.log, update.length) : undefined
-    if (tooLarge !== undefined && access !== 'read') return { kind: 'refused', code: 'document.full', detail: tooLarge.detail }
     if (access !== 'read') return this.guard.judge(update, access, author, bringsStructs)
     if (bringsStructs) return { kind: 'refused', code: 'access.denied', detail: `needs ${this.#scope.address.replace('/', ':')}:write` }
     return isAnswer ? { kind: 'nothing' } : this.guard.judge(update, access, author, bringsStructs)
   }
 
-  /** Whoever changed something believes that it will be saved, so it is told, and where it cannot be told otherwise sent away. */
+  /**
+   * Whoever changed something believes that it will be saved, so it is told, and where it cannot be told otherwise sent away. Whom the
+   * application refused is sent away in any case, with its reason: all that this client goes on to write hangs on the refused change.
+   */
   #hearRefused(session: Session, { code, detail }: Extract<Judgement, { kind: 'refused' }>, receipts: number): void {
     const { dues, address } = session
-    if (code === 'document.invalid') session.strikes++
-    if (!dues.wantsReceipts || code === 'rate.limited' || session.strikes >= mostStrikes) return this.#refuse(address, code, detail)
-    this.#options.observe?.refused(code)
     this.receipts.refuse(dues, receipts)
+    if (!dues.wantsReceipts || code === 'rate.limited' || code === 'document.invalid') return this.#refuse(address, code, detail)
+    this.#options.observe?.refused(code)
   }
 
   /**
@@ -306,6 +390,11 @@ class OpenDocument {
     this.log.whenSaved(() => this.#scope.tell(address, publication([{ kind: 'update', bytes }])))
   }
 
+  countAnew(address: Address): void {
+    const session = this.sessions.get(address)
+    if (session !== undefined) this.receipts.countAnew(session.dues)
+  }
+
   /** Answered when everything that came before it is on disk. */
   barrier(address: Address, payload: Uint8Array): void {
     const session = this.sessions.get(address)
@@ -331,6 +420,7 @@ class OpenDocument {
     parts.push({ kind: 'state', bytes: last })
     if (!isReply) parts.push(this.receipts.question(session.dues))
     this.#scope.tell(address, publication(parts, true, answer.isVeiled))
+    this.#weigh()
   }
 
   /** Which history this is. */
@@ -353,7 +443,8 @@ class OpenDocument {
     return { snapshot, tail: [...tail], stateVector, epoch, offset, unsaved }
   }
 
-  async edit({ update, author, access = 'write', expectedOffset }: EditRequest): Promise<Edited> {
+  async edit(request: EditRequest, isAgain = false): Promise<Edited> {
+    const { update, author, access = 'write', expectedOffset } = request
     if (this.existence.isBusy) await this.existence.whenFree()
     const { refusal } = this.existence
     if (refusal !== undefined) throw refusal
@@ -366,10 +457,9 @@ class OpenDocument {
     const old = this.existence.isOldUpdate(examined.inspection)
     if (old !== undefined) throw new TroupeError('document.epoch', old)
     if (examined.verdict === 'new') {
-      const tooLarge = this.log.document.hasNewStructs(examined.inspection)
-        ? this.existence.quota.refusal(this.log, update.length)
-        : undefined
-      if (tooLarge !== undefined) throw tooLarge
+      const size = this.#judgeSize(update, examined.inspection, isAgain)
+      if (size === 'later') return new Promise<void>((goOn) => this.#waitingEdits.push(goOn)).then(() => this.edit(request, true))
+      if (size !== undefined) throw size
       const judgement = this.guard.judge(update, access, author, this.log.document.hasNewStructs(examined.inspection))
       if (judgement.kind === 'refused') throw new TroupeError(judgement.code, judgement.detail)
       if (judgement.kind === 'allowed') this.#admit(update, examined.inspection, author)
@@ -425,6 +515,7 @@ export const documentKind = (options: DocumentOptions) =>
     beforePassivation: (document) => document.save(),
     stopped: (document) => {
       document.guard.end()
+      document.leftMemory()
       return Promise.all([document.existence.end(), document.log.end()])
     },
     handlers: {
@@ -432,20 +523,19 @@ export const documentKind = (options: DocumentOptions) =>
         if (from !== undefined) return document.admit(from, message)
       },
       'document.leave': (document, _message, { from }) => {
-        if (from !== undefined) document.leave(from)
+        if (from !== undefined) document.intake.run(from, () => document.leave(from))
       },
       'document.access': (document, { access }, { from }) => {
         if (from !== undefined) document.setAccess(from, access)
       },
       'document.sync': (document, { stateVector, isCounted, isReply }, { from }) => {
-        if (from !== undefined) document.synchronise(from, stateVector, isCounted, isReply)
+        if (from !== undefined) document.intake.run(from, () => document.synchronise(from, stateVector, isCounted, isReply))
       },
       'document.countAnew': (document, _message, { from }) => {
-        const session = from && document.sessions.get(from)
-        if (session) document.receipts.countAnew(session.dues)
+        if (from !== undefined) document.intake.run(from, () => document.countAnew(from))
       },
       'document.update': (document, { update, isAnswer }, { from }) => {
-        if (from !== undefined) document.hear(from, update, isAnswer)
+        if (from !== undefined) document.intake.run(from, () => document.hear(from, update, isAnswer))
       },
       'document.awareness': (document, { update }, { from }) => {
         if (from !== undefined) document.hearPresence(from, update)
@@ -454,13 +544,14 @@ export const documentKind = (options: DocumentOptions) =>
         if (from !== undefined) document.present(from)
       },
       'document.barrier': (document, { payload }, { from }) => {
-        if (from !== undefined) document.barrier(from, payload)
+        if (from !== undefined) document.intake.run(from, () => document.barrier(from, payload))
       },
       'document.epoch': (document, _message, { from }) => (from === undefined ? undefined : document.tellEpoch(from)),
       'document.stateless': () => {},
-      'document.pulse': () => {},
+      'document.pulse': (document, _message, { from }) => (from === undefined ? undefined : document.intake.taken(from)),
       'document.state': (document) => document.state(),
       'document.edit': (document, message) => document.edit(message),
+      'document.present': (document) => document.presence.all().map(({ bytes }) => bytes),
       'document.broadcast': (document, { payload }) => document.broadcast(payload),
       'document.describe': life,
       'document.create': life,
@@ -471,7 +562,17 @@ export const documentKind = (options: DocumentOptions) =>
       'document.copy': life,
       'document.rename': life,
       'document.receive': life,
-      'actor.stopped': (document, { address }) => document.leave(address),
+      'document.history': (document, request) => document.history.answer(request),
+      'document.view': (document, request) => document.history.answer(request),
+      'document.diff': (document, request) => document.history.answer(request),
+      'document.version.list': (document, request) => document.history.answer(request),
+      'document.version.create': (document, request) => document.history.answer(request),
+      'document.version.rename': (document, request) => document.history.answer(request),
+      'document.version.delete': (document, request) => document.history.answer(request),
+      'document.restore': (document, request) => document.history.answer(request),
+      'document.rollback': (document, request) => document.history.answer(request),
+      'document.prune': (document, request) => document.history.answer(request),
+      'actor.stopped': (document, { address }) => document.intake.run(address, () => document.leave(address)),
       'document.flush': (document) => document.log.flush(),
       'document.expire': (document) => document.presence.expire(),
       'document.tellPresence': (document) => document.presence.due(),

@@ -34,10 +34,7 @@ export const contentOf = (journals: Journals, journal: string) => ({
 
   /** Zeros when there is nothing. */
   async times(): Promise<Times> {
-    const [[first], [last]] = await Promise.all([
-      journals.read(journal, { limit: 1 }),
-      journals.read(journal, { reverse: true, limit: 1 }),
-    ])
+    const [[first], [last]] = await Promise.all([journals.read(journal, { limit: 1 }), journals.read(journal, { reverse: true, limit: 1 })])
     const snapshot = first?.offset === 1 && last !== undefined ? undefined : await journals.snapshot(journal)
     const author = first?.offset === 1 ? decodeChange(first.data)?.author.user : undefined
     const createdAt = (first?.offset === 1 ? first.time : snapshot?.time) ?? 0

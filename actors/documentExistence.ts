@@ -21,8 +21,9 @@ import { Background } from './background.ts'
 import { contentOf } from './documentContent.ts'
 import type { DocumentLog } from './documentLog.ts'
 import type { DocumentDescription, DocumentLifeRequest } from './documentMessages.ts'
+import type { DocumentNews } from './documentNews.ts'
 import { DocumentQuota, type QuotaOptions } from './documentQuota.ts'
-import { absence, type DocumentRecord, RecordJournal, retire, retiredOf, type Standing, standingOf } from './documentRecord.ts'
+import { absence, type DocumentRecord, type RecordJournal, retire, retiredOf, type Standing, standingOf } from './documentRecord.ts'
 import { type ErrorCode, isTroupeError, TroupeError } from './errors.ts'
 import type { Journals } from './journal.ts'
 import { idDefect } from './system/address.ts'
@@ -44,6 +45,7 @@ export interface ExistenceOptions extends QuotaOptions {
 export interface ExistenceHost {
   readonly log: DocumentLog
   readonly connections: number
+  readonly news: Pick<DocumentNews, 'happened'>
   /** Closes all connections, with this reason. */
   dismiss(code: ErrorCode, detail: string): void
   /** Everybody whose updates were not taken in is asked for them. */
@@ -55,6 +57,7 @@ type Request<Type extends DocumentLifeRequest['type']> = Extract<DocumentLifeReq
 export const defaultDeletedMs = 30 * 24 * 3_600_000
 /** Copies of large documents take their time on the disk of the other one. */
 const receiveTimeoutMs = 60_000
+const mostTries = 5
 const noBytes = new Uint8Array(0)
 const hasBegunAnew = 'it began anew; drop the local copy'
 
@@ -78,7 +81,10 @@ export class DocumentExistence {
     this.#records = records
     this.#background = new Background(scope)
     this.#isNoted = records.record !== undefined
-    this.quota = new DocumentQuota(scope, options, this.#background)
+    this.quota = new DocumentQuota(scope, options, this.#background, {
+      becameFull: () => host.news.happened('document.full', ''),
+      judgeAgain: () => host.listen(),
+    })
   }
 
   /** Before the first message. */
@@ -109,9 +115,10 @@ export class DocumentExistence {
     return this.#busy === undefined && this.#background.isIdle
   }
 
-  /** Errors: `document.unavailable` when there is something else on disk now; whoever asks again gets it. */
+  /** Errors: those of `refusal`, `document.unavailable` when there is something else on disk now; whoever asks again gets it. */
   async whenFree(): Promise<void> {
     while (this.#busy !== undefined) await this.#busy
+    if (this.#record?.deletedAt !== undefined) throw absence(this.#record)
     this.#checkAlive()
   }
 
@@ -216,7 +223,8 @@ export class DocumentExistence {
     if (record === undefined || (this.#changedAt === undefined && record.offset !== log.saved)) {
       const found = await contentOf(this.#options.journals, this.#scope.address).times()
       updatedAt = Math.max(updatedAt, found.updatedAt)
-      if (record === undefined) return { createdAt: found.createdAt || this.#scope.now(), createdBy: found.createdBy, updatedAt, ...this.#size() }
+      if (record === undefined)
+        return { createdAt: found.createdAt || this.#scope.now(), createdBy: found.createdBy, updatedAt, ...this.#size() }
     }
     return { ...record, updatedAt, ...this.#size() }
   }
@@ -228,10 +236,7 @@ export class DocumentExistence {
     return this.#described(await this.#basis(), { connections, unsaved: log.unsaved })
   }
 
-  async #described(
-    record: DocumentRecord,
-    present: Pick<DocumentDescription, 'connections' | 'unsaved'>,
-  ): Promise<DocumentDescription> {
+  async #described(record: DocumentRecord, present: Pick<DocumentDescription, 'connections' | 'unsaved'>): Promise<DocumentDescription> {
     const { createdAt, createdBy, updatedAt, bytes, offset, deletedAt, deletedBy = '', purgedAt, renamedTo, origin } = record
     const deletion = deletedAt !== undefined && {
       at: deletedAt,
@@ -269,7 +274,7 @@ export class DocumentExistence {
       case 'document.remove':
         return this.#exclusively(() => this.#remove(request))
       case 'document.undelete':
-        return this.#exclusively(() => this.#undelete())
+        return this.#exclusively(() => this.#undelete(request))
       case 'document.purge':
         return this.#exclusively(() => this.#purge(request))
       case 'document.reset':
@@ -280,7 +285,8 @@ export class DocumentExistence {
         return this.#exclusively(() => this.#rename(request))
       case 'document.receive':
         // Not in its turn: two documents that are renamed to each other's names would wait for each other.
-        if (this.#standing === 'present' && !this.#hasReceived(request)) return Promise.reject(new TroupeError('document.exists', this.#name))
+        if (this.#standing === 'present' && !this.#hasReceived(request))
+          return Promise.reject(new TroupeError('document.exists', this.#name))
         return this.#exclusively(() => this.#receive(request))
     }
   }
@@ -325,7 +331,10 @@ export class DocumentExistence {
 
   async #create({ by, update }: Request<'document.create'>): Promise<DocumentDescription> {
     if (this.#standing === 'present') throw new TroupeError('document.exists', this.#name)
-    return this.#exchange(() => this.#newRecord(by), await this.#entriesOf(update, by, 'create'), isReady)
+    const entries = await this.#entriesOf(update, by, 'create')
+    const description = await this.#exchange(() => this.#newRecord(by), entries, isReady)
+    this.#host.news.happened('document.created', by)
+    return description
   }
 
   #newRecord(by: string): DocumentRecord {
@@ -341,16 +350,18 @@ export class DocumentExistence {
     const deletion = { deletedAt: this.#scope.now(), deletedBy: by, ...this.#retirement() }
     await this.#written(this.#records.save((record) => ({ ...basis, ...record, ...this.#size(), ...deletion })))
     this.#host.dismiss('document.deleted', '')
+    this.#host.news.happened('document.deleted', by)
     this.quota.measured(0)
     return this.describe()
   }
 
-  async #undelete(): Promise<DocumentDescription> {
+  async #undelete({ by }: Request<'document.undelete'>): Promise<DocumentDescription> {
     if (this.#standing === 'deleted') {
       const { renamedTo, purgedAt } = this.#record as DocumentRecord // by `standingOf`
       if (renamedTo !== undefined || purgedAt !== undefined) throw absence(this.#record as DocumentRecord)
       const without = ({ deletedAt: _, deletedBy: __, ...rest }: DocumentRecord): DocumentRecord => rest
       await this.#written(this.#records.save((record) => without(record as DocumentRecord))) // it was there a moment ago
+      this.#host.news.happened('document.restored', by)
       this.quota.measured(this.#measuredBytes)
     }
     return this.describe()
@@ -364,7 +375,10 @@ export class DocumentExistence {
     if (purgedAt !== undefined || (ifDue && !isDue)) return this.describe()
     if (deletedAt === undefined) await this.#flushed()
     const basis = await this.#basis()
-    return this.#exchange(() => ({ deletedBy: by, deletedAt: now, ...basis, purgedAt: now }), [], ['document.deleted', ''])
+    const change = () => ({ deletedBy: by, deletedAt: now, ...basis, purgedAt: now })
+    const description = await this.#exchange(change, [], ['document.deleted', ''])
+    if (deletedAt === undefined) this.#host.news.happened('document.deleted', by)
+    return description
   }
 
   async #reset({ by, update }: Request<'document.reset'>): Promise<DocumentDescription> {
@@ -372,7 +386,10 @@ export class DocumentExistence {
     const entries = await this.#entriesOf(update, by, 'import')
     await this.#flushed()
     const basis = await this.#basis()
-    return this.#exchange(() => ({ ...basis, updatedAt: this.#scope.now() }), entries, ['document.epoch', hasBegunAnew])
+    const change = () => ({ ...basis, updatedAt: this.#scope.now() })
+    const description = await this.#exchange(change, entries, ['document.epoch', hasBegunAnew])
+    this.#host.news.happened('document.reset', by)
+    return description
   }
 
   /** Errors: `document.invalid`, `document.full`. */
@@ -469,6 +486,7 @@ export class DocumentExistence {
     const now = this.#scope.now()
     const gone = { deletedAt: now, deletedBy: by, purgedAt: now, renamedTo: to }
     await this.#exchange(() => ({ ...without(this.#record as DocumentRecord), ...gone }), [], ['document.renamed', to]) // it says where to
+    this.#host.news.happened('document.renamed', by, to)
     return description
   }
 
@@ -483,7 +501,16 @@ export class DocumentExistence {
 
   async #ask(name: string, request: DocumentLifeRequest): Promise<DocumentDescription> {
     const address = `document/${scopedId(tenantOf(this.#scope.id), name)}`
-    return (await this.#scope.ask(address, request, { timeoutMs: receiveTimeoutMs })) as DocumentDescription // the answer to these
+    for (let left = mostTries; ; left--) {
+      try {
+        return (await this.#scope.ask(address, request, { timeoutMs: receiveTimeoutMs })) as DocumentDescription // the answer to these
+      } catch (error) {
+        // It has just got other content and is loaded anew.
+        const isLeaving = isTroupeError(error, 'document.unavailable') || isTroupeError(error, 'actor.stopped')
+        if (!isLeaving || left === 1) throw error
+        this.#checkAlive()
+      }
+    }
   }
 
   /** Errors: `connection.bad_name`, `document.exists`. */
@@ -506,7 +533,9 @@ export class DocumentExistence {
     this.quota.checkGrowth(entries.reduce((bytes, entry) => bytes + entry.length, 0))
     const { createdAt, createdBy } = from
     const born = { ...this.#newRecord(by), origin: from, ...(from.isMove && { createdAt, createdBy }) }
-    return this.#exchange(() => born, entries, isReady)
+    const description = await this.#exchange(() => born, entries, isReady)
+    if (!from.isMove) this.#host.news.happened('document.created', by)
+    return description
   }
 }
 
@@ -520,4 +549,5 @@ const bytesOf = (entries: readonly Uint8Array[]): number =>
 
 /** The other document has decided, and has changed nothing. */
 const isFinal = (error: unknown): boolean =>
-  isTroupeError(error) && ['document.exists', 'document.full', 'document.invalid', 'journal.too_large', 'actor.bad_address'].includes(error.code)
+  isTroupeError(error) &&
+  ['document.exists', 'document.full', 'document.invalid', 'journal.too_large', 'actor.bad_address'].includes(error.code)

@@ -10,11 +10,12 @@
 import { type Author, type Change, decodeChange, encodeChange, seal, unseal } from '../crdt/change.ts'
 import type { Compaction } from '../crdt/compact.ts'
 import { type CompactionPolicy, DocumentState } from '../crdt/document.ts'
-import { storedLimits, type UpdateInspection } from '../crdt/update.ts'
+import { emptyUpdate, storedLimits, type UpdateInspection } from '../crdt/update.ts'
 import type { DocumentWork } from '../crdt/work.ts'
 import { Background } from './background.ts'
 import { isAtRest, isCommitting, isRefused, isSaved, Life } from './documentLife.ts'
 import { isTroupeError, TroupeError } from './errors.ts'
+import { HistoryJournal, type HistoryOptions } from './historyJournal.ts'
 import type { Journals, Offset } from './journal.ts'
 import type { Scope } from './system/scope.ts'
 import type { EpochMs } from './world.ts'
@@ -35,6 +36,8 @@ export interface LogOptions {
   /** What is larger is inspected in the worker: a MiB takes 5 to 20 ms. Default 1 MiB. */
   readonly inlineBytes?: number
   readonly compaction?: CompactionPolicy
+  /** Not there: what a compaction covers is forgotten. */
+  readonly history?: HistoryOptions | undefined
   readonly observe?: LogObserver
 }
 
@@ -96,6 +99,8 @@ export class DocumentLog {
   #tailAfter: Offset
   /** Offset of the last entry on disk. */
   #saved: Offset
+  /** Who waits for a compaction that the policy does not ask for. */
+  #hurried: { readonly upTo: Offset; readonly resolve: () => void; readonly reject: (error: unknown) => void }[] = []
 
   private constructor(scope: Scope, options: LogOptions, life: Life, document: DocumentState, tailAfter: Offset, saved: Offset) {
     this.life = life
@@ -281,12 +286,16 @@ export class DocumentLog {
    */
   compactIfNeeded(): void {
     if (this.life.compaction !== 'idle' || this.#saved === this.#tailAfter) return
-    if (this.document.needsCompaction(this.#options.compaction)) this.#compact()
+    if (this.#hurried.length > 0 || this.document.needsCompaction(this.#options.compaction)) this.#compact()
   }
 
-  /** As soon as it may be, whatever the policy says. */
-  compactSoon(): void {
-    if (this.life.compaction === 'idle' && this.#saved !== this.#tailAfter) this.#compact()
+  /** Resolves when what is on disk now is in the snapshot, and no longer in the journal. */
+  compactAll(): Promise<void> {
+    if (this.#saved === this.#tailAfter) return Promise.resolve()
+    return new Promise((resolve, reject) => {
+      this.#hurried.push({ upTo: this.#saved, resolve, reject })
+      this.compactIfNeeded()
+    })
   }
 
   /** The rest after a compaction is over. */
@@ -313,6 +322,7 @@ export class DocumentLog {
     this.life.happened('compact')
     const failed = (error: unknown) => {
       this.#scope.log.error({ document: address, error: String(error) }, 'a document could not be compacted')
+      for (const { reject } of this.#hurried.splice(0)) reject(error)
       this.#compacted(this.#retryMs)
     }
     this.background.run(
@@ -325,6 +335,7 @@ export class DocumentLog {
             const replaced = this.document.replace(compaction.snapshot, upTo, compaction.inspection)
             if (!replaced.ok) return failed(replaced.code)
             this.#tailAfter += upTo
+            this.#hurried = this.#hurried.filter(({ upTo, resolve }) => upTo > this.#tailAfter || resolve())
             const worked = this.#scope.now() - began
             this.#options.observe?.compacted(worked, compaction.snapshot.length)
             this.#listener?.compacted()
@@ -337,7 +348,10 @@ export class DocumentLog {
     )
   }
 
-  /** What Yjs could not use is set aside before the snapshot that lacks it replaces the entries. */
+  /**
+   * What Yjs could not use is set aside, and the changes go into the history, before the snapshot replaces them. A history that
+   * cannot be written stops nothing: the entries stay where they are until it can.
+   */
   async #keep(offset: Offset, compaction: Extract<Compaction, { ok: true }>, covered: readonly Uint8Array[]): Promise<void> {
     const { journals } = this.#options
     const { address, log } = this.#scope
@@ -346,6 +360,19 @@ export class DocumentLog {
       const bad = compaction.quarantined.map(({ index }) => seal(covered[index] as Uint8Array)) // indexes are of `covered`
       await journals.append(`quarantine/${address}`, bad)
     }
+    await this.#keepHistory(offset, compaction, covered)
     await journals.saveSnapshot(address, offset, seal(compaction.snapshot), { trim: true })
+  }
+
+  async #keepHistory(upTo: Offset, compaction: Extract<Compaction, { ok: true }>, covered: readonly Uint8Array[]): Promise<void> {
+    const { journals, history } = this.#options
+    if (history === undefined) return
+    const after = upTo - covered.length
+    const throwing = compaction.quarantined.flatMap(({ index, reason }) => (reason === 'throws' ? [index] : []))
+    const empty = covered.flatMap((update, index) => (update.length === emptyUpdate.length ? [index] : [])) // set aside when it was loaded
+    const unusable = new Set([...throwing, ...empty].map((index) => after + 1 + index))
+    const { snapshot: stateBefore } = this.document
+    const journal = new HistoryJournal(journals, history.squeeze, this.#scope.id)
+    await journal.keep({ after, stateBefore, upTo, state: compaction.snapshot, unusable })
   }
 }

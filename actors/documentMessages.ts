@@ -7,6 +7,7 @@
 import type { Author } from '../crdt/change.ts'
 import type { Account } from './account.ts'
 import type { ErrorCode } from './errors.ts'
+import type { HistoryRequest } from './historyMessages.ts'
 import type { Offset } from './journal.ts'
 import type { Address } from './system/address.ts'
 import type { EpochMs } from './world.ts'
@@ -43,6 +44,8 @@ export interface Participation {
   readonly wantsReceipts: boolean
   /** The epoch of the document that the client says it knows; undefined when it says nothing. */
   readonly epoch?: string
+  /** By which way, where it is not an editor; see `Author`. */
+  readonly via?: string
 }
 
 export type DocumentMessage =
@@ -55,6 +58,7 @@ export type DocumentMessage =
   /** What the sender may do has changed. */
   | { readonly type: 'document.access'; readonly access: DocumentAccess }
   | DocumentRequest
+  | HistoryRequest
   /** An ask: resolves when everything that its sender sent before has been taken in. */
   | { readonly type: 'document.pulse' }
   /** An ask: `DocumentBytes`. */
@@ -71,6 +75,8 @@ export type DocumentMessage =
       readonly access?: DocumentAccess
       readonly expectedOffset?: Offset
     }
+  /** An ask: who is here, as awareness updates (`Uint8Array[]`). */
+  | { readonly type: 'document.present' }
   /** Tells everybody who has it open. */
   | { readonly type: 'document.broadcast'; readonly payload: string }
   | DocumentLifeRequest

@@ -35,13 +35,24 @@ export interface QuotaObserver {
   grew(document: string, bytes: number, step: QuotaStep): void
 }
 
+export interface QuotaListener {
+  readonly becameFull: () => void
+  /** What was put off can be judged now. */
+  readonly judgeAgain: () => void
+}
+
 const MiB = 1024 * 1024
 export const quotaDefaults = { warnBytes: 0, maxBytes: 64 * MiB, refuseBytes: 256 * MiB, tenantBytes: 0 }
+/** Until a compaction has told what is in it, a document may be so much larger. */
+const tolerance = 1.125
 /** Between two measurements a document may grow by so much without its tenant's sum knowing. */
 const toldEvery = 64 * 1024
 
 /** Pure: what a size means. */
-export const stepOf = (bytes: number, { warnBytes, maxBytes }: Required<Pick<QuotaOptions, 'warnBytes' | 'maxBytes'>>): QuotaStep | undefined => {
+export const stepOf = (
+  bytes: number,
+  { warnBytes, maxBytes }: Required<Pick<QuotaOptions, 'warnBytes' | 'maxBytes'>>,
+): QuotaStep | undefined => {
   if (maxBytes > 0 && bytes >= maxBytes) return 'full'
   return warnBytes > 0 && bytes >= warnBytes ? 'warn' : undefined
 }
@@ -51,16 +62,19 @@ export class DocumentQuota {
   readonly #background: Background
   readonly #limits: typeof quotaDefaults
   readonly #observe: QuotaObserver | undefined
+  readonly #listener: QuotaListener
+  #isCompacting = false
   #step: QuotaStep | undefined
   /** Of the other documents of the tenant, when it was asked last. */
   #othersBytes = 0
   #toldBytes = 0
 
-  constructor(scope: Scope, options: QuotaOptions, background: Background) {
+  constructor(scope: Scope, options: QuotaOptions, background: Background, listener: QuotaListener) {
     const { warnBytes, maxBytes, refuseBytes, tenantBytes } = { ...quotaDefaults, ...options }
     this.#limits = { warnBytes, maxBytes, refuseBytes, tenantBytes }
     this.#scope = scope
     this.#background = background
+    this.#listener = listener
     this.#observe = options.quota
   }
 
@@ -89,16 +103,34 @@ export class DocumentQuota {
     if (this.#isBeyondTenant(bytes)) throw full(this.#limits.tenantBytes, 'documents.tenantBytes')
   }
 
-  /** Why an update of this length, which brings content, is not taken in. */
-  refusal(log: DocumentLog, length: number): TroupeError | undefined {
+  /**
+   * What becomes of an update of this length, which brings content: undefined, it is taken in; `later`, whoever sends it is to
+   * be asked for it again when `judgeAgain` was called. `isAgain`: it was.
+   */
+  judge(log: DocumentLog, length: number, isAgain: boolean): TroupeError | 'later' | undefined {
     const { maxBytes, tenantBytes } = this.#limits
     const { bytes, tailBytes } = log.document
-    if (this.#isBeyondTenant(bytes + length)) return full(tenantBytes, 'documents.tenantBytes')
+    if (this.#isBeyondTenant(bytes + length)) {
+      if (isAgain) return full(tenantBytes, 'documents.tenantBytes')
+      this.#tell(bytes, this.#listener.judgeAgain) // other documents may have gone since
+      return 'later'
+    }
     if (maxBytes === 0 || bytes + length <= maxBytes) return undefined
+    if (tailBytes === 0) return full(maxBytes, 'documents.maxBytes')
     // Only a compaction tells what of the tail is content: 500 keystrokes of 20 bytes are 600 bytes of text.
-    if (tailBytes > 0) log.compactSoon()
-    if (tailBytes > 0 && bytes + length <= maxBytes * 1.125) return undefined
-    return full(maxBytes, 'documents.maxBytes')
+    this.#compact(log)
+    if (bytes + length <= maxBytes * tolerance) return undefined
+    return isAgain ? full(maxBytes, 'documents.maxBytes') : 'later'
+  }
+
+  #compact(log: DocumentLog): void {
+    if (this.#isCompacting) return
+    this.#isCompacting = true
+    const done = () => {
+      this.#isCompacting = false
+      if (!this.#background.isOver) this.#listener.judgeAgain()
+    }
+    log.whenSaved(() => log.compactAll().then(done, done), done)
   }
 
   #isBeyondTenant(bytes: number): boolean {
@@ -112,6 +144,7 @@ export class DocumentQuota {
     if (step !== undefined && step !== this.#step && !(step === 'warn' && this.#step === 'full')) {
       this.#scope.log.warn({ document: this.#scope.address, bytes, step }, 'a document has grown large')
       this.#observe?.grew(this.#scope.id, bytes, step)
+      if (step === 'full') this.#listener.becameFull()
     }
     this.#step = step
     if (this.#limits.tenantBytes > 0 && Math.abs(bytes - this.#toldBytes) >= toldEvery) this.#tell(bytes)
@@ -122,15 +155,19 @@ export class DocumentQuota {
     if (this.#limits.tenantBytes > 0) this.#tell(bytes)
   }
 
-  #tell(bytes: number): void {
+  #tell(bytes: number, told: () => void = () => {}): void {
     this.#toldBytes = bytes
     const message: UsageMessage = { type: 'usage.note', document: this.#scope.id, bytes }
     this.#background.run(
       this.#scope.ask(usageAddress(tenantOf(this.#scope.id)), message),
       (total) => {
         this.#othersBytes = Math.max(0, (total as number) - bytes) // the answer of the table
+        told()
       },
-      (error) => this.#scope.log.warn({ document: this.#scope.address, error: String(error) }, 'the size of a document could not be noted'),
+      (error) => {
+        this.#scope.log.warn({ document: this.#scope.address, error: String(error) }, 'the size of a document could not be noted')
+        told()
+      },
     )
   }
 }

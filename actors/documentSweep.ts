@@ -7,8 +7,10 @@
  *
  * Runs under the system as a durable table, `sweep/documents`, woken when the server starts.
  */
+import { tenantOf } from './account.ts'
 import type { DocumentMessage } from './documentMessages.ts'
 import { type DocumentRecord, incomingOf, readRecord, recordOf } from './documentRecord.ts'
+import { type UsageMessage, usageAddress } from './documentUsage.ts'
 import type { Journals } from './journal.ts'
 import { defineActor } from './system/definition.ts'
 import type { Scope } from './system/scope.ts'
@@ -16,8 +18,7 @@ import type { EpochMs } from './world.ts'
 
 export type SweepMessage =
   /** At the start of the server, and when a day is over. */
-  | { readonly type: 'sweep.day' }
-  | { readonly type: 'sweep.page' }
+  { readonly type: 'sweep.day' } | { readonly type: 'sweep.page' }
 
 export interface SweepOptions {
   readonly journals: Journals
@@ -54,7 +55,7 @@ class Sweeper {
 
   day(sweep: Sweep, scope: SweepScope): void {
     const now = scope.now()
-    const isDue = now >= sweep.sweptAt + dayMs
+    const isDue = sweep.sweptAt === 0 || now >= sweep.sweptAt + dayMs
     scope.after('day', isDue ? dayMs : sweep.sweptAt + dayMs - now, { type: 'sweep.day' })
     if (!isDue) return
     scope.persist(['swept', now]).catch(() => {}) // refused, it is done again after the next start
@@ -85,10 +86,17 @@ class Sweeper {
     const { record } = await readRecord(this.#options.journals, id)
     if (record === undefined) return
     const address = `document/${id}`
+    if (this.#options.countsBytes === true) await this.#count(id, record, scope)
     if (isDue(record, scope.now(), this.#options.deletedMs))
       await scope.ask<DocumentMessage>(address, { type: 'document.purge', by: '', ifDue: true }, { timeoutMs: purgeTimeoutMs })
     else if (record.movingTo !== undefined || record.gone !== undefined || (await this.#isUnmeasured(address, record)))
       scope.tell<DocumentMessage>(address, { type: 'document.pulse' }) // to be loaded is enough
+  }
+
+  /** What the sum missed when a process ended. */
+  async #count(id: string, { deletedAt, bytes }: DocumentRecord, scope: SweepScope): Promise<void> {
+    const note: UsageMessage = { type: 'usage.note', document: id, bytes: deletedAt === undefined ? bytes : 0 }
+    await scope.ask(usageAddress(tenantOf(id)), note)
   }
 
   async #isUnmeasured(journal: string, { deletedAt, offset }: DocumentRecord): Promise<boolean> {

@@ -219,6 +219,31 @@ const table = {
     retry: false,
     advice: 'Delete content, split the document, or raise its quota.',
   },
+  'history.off': {
+    text: 'no history is kept here',
+    retry: false,
+    advice: 'Switch `documents.history` on. What was changed before is not in it.',
+  },
+  'history.pruned': {
+    text: 'this moment of the document is no longer kept',
+    retry: false,
+    advice: 'Ask for a later one; `documents.historyMs` and `documents.historyBytes` say how long they are kept. Give a moment a name to keep it.',
+  },
+  'history.too_large': {
+    text: 'too much was changed between these moments to be looked at in one go',
+    retry: false,
+    advice: 'Ask for moments that are nearer to each other, or raise `documents.historyReplayBytes`.',
+  },
+  'history.busy': {
+    text: 'too many requests about the history of this document wait',
+    retry: true,
+    advice: 'Wait for answers before you ask again.',
+  },
+  'version.unknown': {
+    text: 'the document has no version with this id',
+    retry: false,
+    advice: 'List the versions of the document.',
+  },
   'auth.required': {
     text: 'this needs an account',
     retry: false,

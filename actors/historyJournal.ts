@@ -13,7 +13,7 @@
  * - Another epoch of the document begins another history.
  */
 import { decodeChange, unseal } from '../crdt/change.ts'
-import { packChanges, type PastChange, unpackChanges } from '../crdt/history.ts'
+import { type PastChange, packChanges, unpackChanges } from '../crdt/history.ts'
 import { decodeEntry, encodeEntry, type HistoryEntry } from '../crdt/historyEntry.ts'
 import { isTroupeError, TroupeError } from './errors.ts'
 import type { Journals, Offset } from './journal.ts'
@@ -24,6 +24,18 @@ export interface Squeeze {
   squeeze(bytes: Uint8Array): Promise<Uint8Array>
   /** Rejects when the result would have more than so many bytes. */
   expand(squeezed: Uint8Array, maxBytes: number): Promise<Uint8Array>
+}
+
+export interface HistoryOptions {
+  readonly squeeze: Squeeze
+  /** What is older is forgotten. Default 90 days; 0: nothing is. */
+  readonly keepMs?: number
+  /** Most squeezed bytes of one document. Default 64 MiB; 0: no bound. */
+  readonly keepBytes?: number
+  /** Most bytes of changes that one request replays. Default 64 MiB. */
+  readonly replayBytes?: number
+  /** Most named versions of one document. Default 1 000. */
+  readonly versions?: number
 }
 
 /** What a compaction takes out of the document's journal. */
@@ -366,8 +378,17 @@ export class HistoryJournal {
   /** On disk when resolved. `before`: entries before this place go with it. */
   async saveVersions(list: VersionList, before = 1): Promise<void> {
     const data = encoder.encode(JSON.stringify(list))
+    if ((await this.newest()) === undefined) await this.#begin()
     const { first } = await this.#journals.head(this.name)
     await this.#journals.saveSnapshot(this.name, Math.max(before, first) - 1, data, { trim: true })
+  }
+
+  /** A journal without entries takes no snapshot: the history begins with what the document's own journal begins with. */
+  async #begin(): Promise<void> {
+    const [snapshot, { epoch }] = await Promise.all([this.#journals.snapshot(this.#document), this.#journals.head(this.#document)])
+    const state = (snapshot && unseal(snapshot.data)) ?? nothing
+    const moment = at(snapshot?.offset ?? 0, snapshot?.time ?? 0)
+    await this.#append(undefined, epoch, [{ ...moment, kind: 'state', isBegin: true, squeezed: await this.#squeeze.squeeze(state) }])
   }
 
   /**

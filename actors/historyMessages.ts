@@ -2,7 +2,6 @@
  * What a document is asked about its past. All are asks. Errors of all: `history.off`, `history.busy`, `document.unavailable`, those of
  * the store; of those with a `Moment`: `history.pruned`, `version.unknown`; of those that look at content: `history.too_large`.
  */
-import type { Author } from '../crdt/change.ts'
 import type { Content } from '../crdt/content.ts'
 import type { ChangeGroup } from '../crdt/history.ts'
 import type { Difference } from '../crdt/historyDiff.ts'

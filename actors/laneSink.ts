@@ -36,7 +36,7 @@ interface Owner {
 const saved: Part = { kind: 'saved', bytes: new Uint8Array(0) }
 
 export class LaneSink implements Sink<Publication> {
-  /** The client was told what it may do. */
+  /** The client was told that it is in. */
   hasGreeted = false
   readonly #lane: Lane
   readonly #shared: SharedSink
@@ -50,6 +50,7 @@ export class LaneSink implements Sink<Publication> {
     this.#owner = owner
   }
 
+  /** What the client may do is told when the document let it in: were it told before, a document that fails would flicker. */
   send(message: Publication): void {
     if (this.#isEnded) return
     let due = 0
@@ -57,20 +58,23 @@ export class LaneSink implements Sink<Publication> {
       if (part.kind === 'saved') this.#lane.paid(1)
       else if (part.kind === 'refused') this.#lane.refusedOne()
       else if (part.kind === 'barrier') due += this.#lane.makeGood()
-      else if (part.kind === 'access') this.#greeted(part)
+      else if (part.kind === 'access') this.#access = message
     }
+    if (!this.hasGreeted && message === this.#access) return
+    this.#greet()
     this.#write(message)
     if (due > 0) this.#write(publication(Array<Part>(due).fill(saved)))
   }
 
-  #greeted(part: Part): void {
+  #greet(): void {
+    if (this.hasGreeted || this.#access === undefined) return
     this.hasGreeted = true
-    this.#access = publication([part])
+    this.#write(this.#access)
   }
 
   /** Tells once more what the client may do: the answer to a token that changed nothing. */
   greetAgain(): void {
-    if (!this.#isEnded && this.#access !== undefined) this.#write(this.#access)
+    if (!this.#isEnded && this.hasGreeted && this.#access !== undefined) this.#write(this.#access)
   }
 
   #write(message: Publication): void {
@@ -89,7 +93,9 @@ export class LaneSink implements Sink<Publication> {
   /** What the client says waits in the lane until the document is there, and the other lanes go on. */
   pause(): void {}
   resume(): void {
-    if (!this.#isEnded) this.#owner.joined(this.#lane, this)
+    if (this.#isEnded) return
+    this.#greet()
+    this.#owner.joined(this.#lane, this)
   }
   /** The multiplexer counts for the whole socket. */
   handled(): void {}

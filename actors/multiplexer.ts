@@ -110,10 +110,10 @@ const steadyMs = 60_000
 
 const reasonOf = (code: ErrorCode, detail: string): string => (detail === '' ? code : `${code}: ${detail}`)
 
-/** When to ask for the next token. With a short life left, at half of it. */
+/** When to ask for the next token. With a short life left, at half of it; never many times a second. */
 export const refreshIn = (now: EpochMs, expiresAt: EpochMs, tokenRefreshMs: number): number => {
-  const left = Math.max(0, expiresAt - now)
-  return left > 2 * tokenRefreshMs ? left - tokenRefreshMs : left / 2
+  const left = expiresAt - now
+  return Math.max(1_000, left > 2 * tokenRefreshMs ? left - tokenRefreshMs : left / 2)
 }
 
 /** Somewhere around twice the last rest, so that the clients of a document that failed do not come back in one moment. */
@@ -197,8 +197,8 @@ class Multiplexer {
   }
 
   #hear(lane: Lane, request: DocumentRequest): void {
-    if (lane.stage.kind === 'denied') return
     lane.hear(request)
+    if (lane.stage.kind === 'denied') return
     if (lane.stage.kind === 'open') this.#pass(lane, lane.stage.connection, request)
     else lane.wait(request)
   }
@@ -316,8 +316,9 @@ class Multiplexer {
   refused(lane: Lane, code: ErrorCode, detail: string): void {
     if (!this.#checked(lane) || lane.stage.kind === 'denied') return
     if (!errorTable[code].retry) return this.#deny(lane, code, detail)
-    if (lane.stage.kind === 'waiting') this.#rest(lane, undefined) // an open one has its old token still, and is asked once more
-    else this.#askToken(lane)
+    if (lane.stage.kind === 'waiting') return this.#rest(lane, undefined)
+    // An open one has its old token still, and is asked once more.
+    this.#scope.after(`refresh ${lane.name}`, this.#nextRest(lane), { type: 'multiplexer.aging', lane })
   }
 
   unanswered(lane: Lane): void {
@@ -404,13 +405,17 @@ class Multiplexer {
     }
     this.#scope.cancel(`refresh ${lane.name}`)
     if (sink.hasGreeted) this.#sayClosed(lane.name, reasonOf(code, detail))
-    this.#rest(lane, stage.account)
+    // Who was in is asked for a token: what it may do can have changed since the last one.
+    this.#rest(lane, stage.kind === 'open' ? undefined : stage.account)
   }
 
   #rest(lane: Lane, account: Account | undefined): void {
     lane.stage = { kind: 'resting', account }
-    const ms = restMs(lane.failures++, this.#scope.random.next())
-    this.#scope.after(`rest ${lane.name}`, ms, { type: 'multiplexer.rested', lane })
+    this.#scope.after(`rest ${lane.name}`, this.#nextRest(lane), { type: 'multiplexer.rested', lane })
+  }
+
+  #nextRest(lane: Lane): number {
+    return restMs(lane.failures++, this.#scope.random.next())
   }
 
   rested(lane: Lane): void {

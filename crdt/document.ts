@@ -84,6 +84,8 @@ export class DocumentState {
   #knownDeletions: Uint8Array | undefined
   #batches: Inspected[] = []
   #openBatch: Inspected | undefined
+  /** Of large batches, for as long as these are there. */
+  readonly #batchCuts = new WeakMap<Inspected, Cut>()
   readonly #cuts = new Map<string, Cut>()
   #cutBytes = 0
 
@@ -250,9 +252,22 @@ export class DocumentState {
     const vector = vectorBytes === undefined ? new Map<number, number>() : decodeStateVector(vectorBytes)
     if ('ok' in vector) return vector
     const cut = vectorBytes === undefined || vector.size === 0 ? this.#whole() : this.#cut(vectorBytes, vector)
-    const updates = [...cut.updates]
-    for (const { bytes, inspection } of this.#joinedTail()) if (integrable(inspection, vector) !== 'known') updates.push(bytes)
-    return { ok: true, updates, isVeiled: cut.isVeiled }
+    const cuts = [cut]
+    for (const batch of this.#joinedTail()) if (integrable(batch.inspection, vector) !== 'known') cuts.push(this.#batchCut(batch, vector))
+    return { ok: true, updates: cuts.flatMap(({ updates }) => updates), isVeiled: cuts.some(({ isVeiled }) => isVeiled) }
+  }
+
+  /** An import is in the tail until it is compacted. */
+  #batchCut(batch: Inspected, vector: StateVector): Cut {
+    if (batch.bytes.length <= this.#chunkBytes) return plain([batch.bytes])
+    const news = this.#hasMarkup ? newsFor(batch, vector) : undefined
+    if (news !== undefined) return veiled(veilUpdate(batch, this.#chunkBytes, news))
+    let cut = this.#batchCuts.get(batch)
+    if (cut === undefined) {
+      cut = this.#hasMarkup ? veiled(veilUpdate(batch, this.#chunkBytes)) : plain(splitUpdate(batch, this.#chunkBytes))
+      this.#batchCuts.set(batch, cut)
+    }
+    return cut
   }
 
   #whole(): Cut {

@@ -3,11 +3,28 @@
  * comes out can be cloned between threads (bytes, numbers, texts, plain objects).
  */
 import { compact, integrablePart } from './compact.ts'
+import { groupChanges, offsetAt } from './history.ts'
+import { diff as historyDiff } from './historyDiff.ts'
+import { view as historyView } from './historyReplay.ts'
+import { restore as historyRestore, rollback as historyRollback } from './historyRevert.ts'
 import { editJson } from './jsonEdit.ts'
 import { encodeContent, readContent } from './read.ts'
 import { inspectUpdate } from './update.ts'
 
-export const documentWork = { inspect: inspectUpdate, compact, integrablePart, readContent, encodeContent, editJson }
+export const documentWork = {
+  inspect: inspectUpdate,
+  compact,
+  integrablePart,
+  readContent,
+  encodeContent,
+  editJson,
+  groupChanges,
+  offsetAt,
+  historyView,
+  historyDiff,
+  historyRestore,
+  historyRollback,
+}
 
 type Table = typeof documentWork
 export type JobName = keyof Table

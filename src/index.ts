@@ -14,6 +14,7 @@ import type { ActorInfo, Health } from '../actors/system/system.ts'
 import type { Stopped } from '../actors/system/watch.ts'
 import type { World } from '../actors/world.ts'
 import { type ConfigInput, completeConfig } from './config.ts'
+import type { DocumentHandle } from './documents/handle.ts'
 import type { Rechecked, RecheckRequest } from './documents/recheck.ts'
 import type { PluginSource } from './extend/plugins.ts'
 import { type ListenerInfo, TroupeServer } from './server.ts'
@@ -22,7 +23,7 @@ import { openLog } from './telemetry/log.ts'
 export type { Account, Authenticate, Credentials, Decision, Resource } from '../actors/account.ts'
 export type { Page, Published, Range } from '../actors/channelMessages.ts'
 export type { Command, PublishOptions, Schema, Session } from '../actors/command.ts'
-export type { DocumentAccess } from '../actors/documentMessages.ts'
+export type { DocumentAccess, DocumentDescription } from '../actors/documentMessages.ts'
 export { type ErrorCode, errorTable, isTroupeError, TroupeError } from '../actors/errors.ts'
 export type { DocumentChange, DocumentCheck, HookClient, Hooks } from '../actors/hooks.ts'
 export type * from '../actors/journal.ts'
@@ -45,8 +46,12 @@ export { type AskOptions, currentScope, reply, type Scope, type TimerOptions, te
 export type { ActorInfo, Health } from '../actors/system/system.ts'
 export type { Stopped, StopReason } from '../actors/system/watch.ts'
 export type * from '../actors/world.ts'
+export type { Operation } from '../crdt/operations.ts'
 export type { AuthProvider } from './auth/provider.ts'
 export type { Config, ConfigInput } from './config.ts'
+export type { AgentSession } from './documents/agent.ts'
+export type { Made as ChangeMade } from './documents/edits.ts'
+export type { ChangedBy, ConnectOptions, DocumentHandle, InitialContent, Participant } from './documents/handle.ts'
 export type { Rechecked, RecheckRequest } from './documents/recheck.ts'
 export { defineCommand } from './extend/commands.ts'
 export { defineMessageType, type MessageType } from './extend/messageTypes.ts'
@@ -119,6 +124,8 @@ export interface Troupe {
    * `channel.unavailable`, those of the disk.
    */
   history(channel: string, range?: Range & { readonly tenant?: string }): Promise<Page>
+  /** A document, to read, change and take part in. Errors: `connection.bad_name`. */
+  document(name: string, options?: { readonly tenant?: string }): DocumentHandle
   /**
    * From now on the account or token is refused, and its connections are closed; on disk when it resolves.
    * Errors: `command.bad_parameters`, `auth.too_many_revocations`, those of the disk.
@@ -181,6 +188,7 @@ export const createTroupe = async (options: TroupeOptions = {}): Promise<Troupe>
     },
     history: (channel, { tenant = '', ...range } = {}) =>
       system.ask(channelAddress(tenant, channel), { type: 'channel.history', range }) as Promise<Page>, // what a channel answers
+    document: (name, { tenant = '' } = {}) => server.document(name, tenant),
     revoke: (request) => server.revoke(request),
     recheck: (request = {}) => server.recheck(request),
     journals: server.journals,

@@ -4,11 +4,13 @@
 import { createServer, type IncomingMessage, type Server } from 'node:http'
 import type { AddressInfo, Socket } from 'node:net'
 import type { FastifyInstance, FastifyPluginAsync } from 'fastify'
+import { Admission } from '../actors/admission.ts'
 import { channelKind } from '../actors/channel.ts'
 import { type ClientOptions, clientKind } from '../actors/client.ts'
 import { type ConnectionLimits, connectionKind } from '../actors/connection.ts'
 import { directoryKind } from '../actors/directory.ts'
 import { documentKind } from '../actors/document.ts'
+import { DocumentMemory } from '../actors/documentMemory.ts'
 import { type SweepMessage, sweepAddress, sweepKind } from '../actors/documentSweep.ts'
 import { usageKind } from '../actors/documentUsage.ts'
 import { isTroupeError, TroupeError } from '../actors/errors.ts'
@@ -30,7 +32,11 @@ import { Authenticator } from './auth/authenticator.ts'
 import { GuardedRoster } from './auth/roster.ts'
 import { builtinCommands } from './bus/commands.ts'
 import type { Config, Profile } from './config.ts'
+import type { AgentSession } from './documents/agent.ts'
+import { DocumentEdits } from './documents/edits.ts'
+import { DocumentHandle } from './documents/handle.ts'
 import { type Rechecked, type RecheckRequest, recheck } from './documents/recheck.ts'
+import { historyOptions } from './documents/squeeze.ts'
 import { DocumentWorker } from './documents/worker.ts'
 import { arqonbusDoor } from './doors/arqonbus.ts'
 import { busDoor } from './doors/bus.ts'
@@ -41,7 +47,12 @@ import { EventEncoder } from './doors/sse.ts'
 import { Edge, type EdgeOptions } from './edge.ts'
 import { combinePlugins, type Extensions } from './extend/extensions.ts'
 import { loadPlugins, type PluginSource } from './extend/plugins.ts'
+import { accessRoutes } from './http/access.ts'
 import { channelRoutes } from './http/channels.ts'
+import { documentContentRoutes } from './http/documentContent.ts'
+import { documentRoutes } from './http/documentRoutes.ts'
+import type { DocumentRoute } from './http/documentSession.ts'
+import { documentLifeRoutes } from './http/documents.ts'
 import { type EventRoutesOptions, eventRoutes } from './http/events.ts'
 import { createHttp } from './http/routes.ts'
 import { HttpSessions } from './http/session.ts'
@@ -97,11 +108,16 @@ export class TroupeServer {
   readonly journals: Journals
   readonly listeners: ListenerInfo[] = []
   readonly config: Config
+  /** Changes of documents that no client makes. */
+  readonly edits: DocumentEdits
+  readonly #agents = new Set<AgentSession>()
   readonly #log: Log
   readonly #ground: Ground
   readonly #tap = new TelemetryBuffer()
   readonly #roster: GuardedRoster
   readonly #metrics: Metrics
+  readonly #memory: DocumentMemory
+  readonly #admission: Admission
   readonly #work: DocumentWorker
   readonly #clients: ClientOptions
   readonly #doors: EdgeOptions['doors']
@@ -114,6 +130,8 @@ export class TroupeServer {
     const { world, journals, extensions, authenticator } = ground
     this.config = config
     this.#log = log
+    this.#memory = new DocumentMemory(config.documents.memoryBytes)
+    this.#admission = new Admission(config.limits, () => world.random.next())
     this.#work = new DocumentWorker({ jobMs: config.documents.workMs, inspectMs: config.documents.inspectMs })
     this.#ground = ground
     this.#roster = new GuardedRoster(
@@ -124,7 +142,12 @@ export class TroupeServer {
     journals.onStatus(({ state }) => {
       if (this.#tap.isOn) this.#tap.emit({ event: 'storage', at: world.clock.now(), tenant: '', state })
     })
-    this.#metrics = createMetrics(() => this.system, journals, this.#tap)
+    this.#metrics = createMetrics(
+      () => this.system,
+      journals,
+      this.#tap,
+      () => ({ documentBytes: this.#memory.bytes, answerBytes: this.#admission.answerBytes }),
+    )
     this.#clients = this.#clientOptions()
     const { askTimeoutMs, sliceMs, maxActive, deadLetters } = config.system
     this.system = new ActorSystem({
@@ -139,6 +162,7 @@ export class TroupeServer {
       },
       actors: [...this.#documentKinds(), ...this.#busKinds(), ...extensions.actors, ...actors],
     })
+    this.edits = new DocumentEdits({ asker: this.system, random: world.random })
     this.#doors = {
       bus: busDoor(config.bus),
       chat: chatDoor(config.bus),
@@ -161,6 +185,7 @@ export class TroupeServer {
     const document = documentKind({
       journals: this.journals,
       work: this.#work,
+      memory: this.#memory,
       observe: this.#metrics.documents,
       ...(webhooks.receivers.length > 0 && { happened: this.#happened }),
       generation: this.#ground.generation,
@@ -178,6 +203,7 @@ export class TroupeServer {
       askAgainMs: documents.askAgainMs,
       compareMs: documents.compareMs,
       maxUnsavedBytes: documents.maxUnsavedBytes,
+      history: documents.history ? historyOptions(documents) : undefined,
       inlineBytes: documents.inlineBytes,
       commentRoots: documents.commentRoots,
       guardedBytes: documents.guardedBytes,
@@ -204,7 +230,7 @@ export class TroupeServer {
       sweep,
       usageKind(),
       this.#webhooks(),
-      connectionKind(limits satisfies ConnectionLimits, this.#roster, this.#ground.extensions.hooks),
+      connectionKind(limits satisfies ConnectionLimits, this.#roster, this.#ground.extensions.hooks, this.#admission),
       multiplexerKind({ ...limits, lanes: limits.documentsPerSocket } satisfies MultiplexerLimits),
     ]
   }
@@ -321,7 +347,25 @@ export class TroupeServer {
     return [
       channelRoutes({ identify, sessions, spell: spelledData, config }),
       eventRoutes({ identify, connect, encoder, traffic, random, log, config }),
+      documentRoutes({ identify, sessions, routes: this.#documentRoutes(), config }),
     ]
+  }
+
+  #documentRoutes(): DocumentRoute[] {
+    const { journals } = this
+    const work = this.#work
+    const edits = this.edits
+    return [
+      ...documentLifeRoutes({ work, edits, journals, clock: this.#ground.world.clock }),
+      ...documentContentRoutes({ work, edits }),
+      ...accessRoutes(this.recheck),
+    ]
+  }
+
+  /** Errors: `connection.bad_name`. */
+  document(name: string, tenant = ''): DocumentHandle {
+    const { system, edits } = this
+    return new DocumentHandle({ system, edits, work: this.#work, world: this.#ground.world, agents: this.#agents }, name, tenant)
   }
 
   async #open(http: FastifyInstance, port: number, profile: Profile): Promise<void> {
@@ -374,6 +418,7 @@ export class TroupeServer {
     const closed = this.#servers.map((server) => new Promise<void>((resolve) => server.close(() => resolve())))
     for (const server of this.#servers) server.closeIdleConnections()
     await this.system.quiesce()
+    for (const agent of [...this.#agents]) agent.leave(new TroupeError('system.closed'))
     const goodbye: SocketMessage = { type: 'connection.close', code: 'system.closed', detail: '' }
     for (const address of connections) this.system.tell(address, goodbye)
     await this.system.close()

@@ -11,6 +11,7 @@ import { TroupeError } from '../../actors/errors.ts'
 import type { Address } from '../../actors/system/address.ts'
 import type { Random } from '../../actors/world.ts'
 import type { Author } from '../../crdt/change.ts'
+import { type Asker, askDocument } from './ask.ts'
 
 export interface Position {
   readonly epoch: string
@@ -22,19 +23,26 @@ export interface Made extends Position {
   readonly isChanged: boolean
 }
 
-export interface ChangeRequest {
+interface EditRequest {
   readonly address: Address
   readonly author: Author
   /** Default `write`. */
   readonly access?: DocumentAccess
   /** Only if the document is exactly there; else `document.changed`. */
   readonly expected?: Position | undefined
+}
+
+export interface AppendRequest extends EditRequest {
+  readonly update: Uint8Array
+}
+
+export interface ChangeRequest extends EditRequest {
   /** The change of this state, made by this client; empty for none. May throw: then nothing is changed. */
   make(state: DocumentBytes, client: number): Uint8Array | Promise<Uint8Array>
 }
 
 export interface EditsOptions {
-  readonly ask: <Answer>(address: Address, message: DocumentMessage) => Promise<Answer>
+  readonly asker: Asker
   readonly random: Random
 }
 
@@ -76,6 +84,12 @@ export class DocumentEdits {
     return made
   }
 
+  /** An update that somebody else has made. Errors: those of `document.state` and `document.edit`. */
+  async append(request: AppendRequest): Promise<Made> {
+    const state = await this.#state(request.address, request.expected)
+    return this.#edit(request, state, request.update)
+  }
+
   /** A line with somebody in it stays: two lines of one document would each have an id, which is right, but not one after the other. */
   #line(address: Address): Line {
     const line = this.#lines.get(address) ?? { last: Promise.resolve(), waiting: 0, client: undefined, epoch: '' }
@@ -91,28 +105,33 @@ export class DocumentEdits {
   }
 
   async #make(line: Line, request: ChangeRequest, attempt = 1): Promise<Made> {
-    const { address, author, access = 'write', expected } = request
-    const { ask, random } = this.#options
-    const state = await this.#state(address, expected)
-    if (line.client === undefined || line.epoch !== state.epoch) line.client = Math.floor(random.next() * 2 ** 32)
-    const client = line.client
-    line.client = undefined
+    const state = await this.#state(request.address, request.expected)
+    const isKnown = line.client !== undefined && line.epoch === state.epoch
+    const client = isKnown ? (line.client as number) : Math.floor(this.#options.random.next() * 2 ** 32)
     const update = await request.make(state, client)
-    const isEmpty = update.length === 0
-    const expectedOffset = expected === undefined ? {} : { expectedOffset: expected.offset }
-    const edited = isEmpty
-      ? { offset: state.offset, isNew: false }
-      : await ask<Edited>(address, { type: 'document.edit', update, author, access, ...expectedOffset })
-    if (!isEmpty && !edited.isNew && attempt < mostAttempts) return this.#make(line, request, attempt + 1)
+    if (update.length === 0) return { epoch: state.epoch, offset: state.offset, isChanged: false }
     // What failed may have been taken all the same, so its id is not used again.
+    line.client = undefined
+    const made = await this.#edit(request, state, update)
+    if (!made.isChanged && attempt < mostAttempts) return this.#make(line, request, attempt + 1)
     line.client = client
-    line.epoch = state.epoch
-    const epoch = state.epoch === '' && edited.isNew ? (await ask<DocumentBytes>(address, { type: 'document.state' })).epoch : state.epoch
-    return { epoch, offset: edited.offset, isChanged: edited.isNew }
+    line.epoch = made.epoch
+    return made
+  }
+
+  async #edit({ address, author, access = 'write', expected }: EditRequest, state: DocumentBytes, update: Uint8Array): Promise<Made> {
+    const { asker } = this.#options
+    const expectedOffset = expected === undefined ? {} : { expectedOffset: expected.offset }
+    const message: DocumentMessage = { type: 'document.edit', update, author, access, ...expectedOffset }
+    const { offset, isNew } = await askDocument<Edited>(asker, address, message)
+    // The first change of all brings the epoch about.
+    const epoch =
+      state.epoch === '' && isNew ? (await askDocument<DocumentBytes>(asker, address, { type: 'document.state' })).epoch : state.epoch
+    return { epoch, offset, isChanged: isNew }
   }
 
   async #state(address: Address, expected: Position | undefined): Promise<DocumentBytes> {
-    const state = await this.#options.ask<DocumentBytes>(address, { type: 'document.state' })
+    const state = await askDocument<DocumentBytes>(this.#options.asker, address, { type: 'document.state' })
     if (expected !== undefined && (expected.epoch !== state.epoch || expected.offset !== state.offset || state.unsaved > 0))
       throw new TroupeError('document.changed', `it is at ${state.offset}`)
     return state

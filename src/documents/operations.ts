@@ -1,5 +1,6 @@
 /** Operations on documents (crdt/operations.ts) as they come from outside. */
 import { z } from 'zod'
+import type { Json } from '../../crdt/jsonValue.ts'
 import type { Operation } from '../../crdt/operations.ts'
 
 const position = z.int().min(0)
@@ -7,9 +8,11 @@ const path = z
   .string()
   .max(8 * 1024)
   .describe('JSON Pointer (RFC 6901); its first part is the name of a root')
-const value = z.json()
+/** What JSON.parse gives; walked where it is used, and not once more here. */
+export const json: z.ZodType<Json> = z.any().refine((given) => given !== undefined, 'required')
+const value = json
 const as = z.enum(['text', 'plain', 'xml']).optional().describe('How the value is kept; without it objects and arrays are shared')
-const attributes = z.record(z.string(), z.json())
+const attributes = z.record(z.string(), json)
 const index = position.describe('UTF-16 units from the beginning of the text')
 const length = position.describe('UTF-16 units')
 

@@ -8,15 +8,15 @@ type Headers = Readonly<Record<string, string>>
 
 /** What the answer to a request from `origin` says. Errors: `connection.origin`. */
 export const corsHeaders = (origins: readonly string[], origin: string | undefined): Headers => {
-  if (origins.length === 0) return { 'access-control-allow-origin': '*', 'access-control-expose-headers': 'retry-after' }
+  if (origins.length === 0) return { 'access-control-allow-origin': '*', 'access-control-expose-headers': 'etag, retry-after' }
   if (origin === undefined) return { vary: 'origin' } // not a page
   if (!origins.includes(origin)) throw new TroupeError('connection.origin', origin)
-  return { 'access-control-allow-origin': origin, 'access-control-expose-headers': 'retry-after', vary: 'origin' }
+  return { 'access-control-allow-origin': origin, 'access-control-expose-headers': 'etag, retry-after', vary: 'origin' }
 }
 
 /** The answer to the question before a request that is not simple. */
 export const preflightHeaders: Headers = {
-  'access-control-allow-methods': 'GET, POST, PUT, DELETE',
-  'access-control-allow-headers': 'authorization, content-type, idempotency-key, last-event-id',
+  'access-control-allow-methods': 'GET, POST, PUT, PATCH, DELETE',
+  'access-control-allow-headers': 'authorization, content-type, idempotency-key, if-match, if-none-match, last-event-id',
   'access-control-max-age': '600',
 }

@@ -16,7 +16,7 @@ import type { ContentFormat } from '../../crdt/read.ts'
 import type { DocumentWork } from '../../crdt/work.ts'
 import { changeBy, readAs, updateSince } from '../documents/content.ts'
 import type { DocumentEdits, Made, Position } from '../documents/edits.ts'
-import { operations } from '../documents/operations.ts'
+import { json as anyJson, operations } from '../documents/operations.ts'
 import type { ApiReply } from './apiRoute.ts'
 import { changed } from './documentSchemas.ts'
 import { type DocumentRoute, type DocumentSession, documentRoute } from './documentSession.ts'
@@ -77,8 +77,7 @@ const positionOf = (header: string | undefined): Position | undefined => {
 }
 
 const isAmong = (header: string | undefined, etag: string): boolean =>
-  header !== undefined &&
-  header
+  (header ?? '')
     .split(',')
     .map((one) => one.trim().replace(/^W\//, ''))
     .some((one) => one === etag || one === '*')
@@ -132,7 +131,7 @@ export const documentContentRoutes = ({ work, edits }: DocumentContentNeeds): Do
     answers: {
       200: {
         description: 'The content',
-        schema: z.json(),
+        schema: anyJson,
         types: [binary, 'text/plain', 'text/html'],
         headers: etagHeader,
       },
@@ -187,7 +186,7 @@ export const documentContentRoutes = ({ work, edits }: DocumentContentNeeds): Do
       const { address, author, access } = document
       const expected = positionOf(request.headers['if-match'])
       if (request.headers['if-match'] !== undefined) await existing(document)
-      return answerOf(await edits.change({ address, author, access, expected, make: () => bytes as Uint8Array })) // required
+      return answerOf(await edits.append({ address, author, access, expected, update: bytes as Uint8Array })) // required
     },
   }),
 

@@ -1,7 +1,7 @@
 /** What routes about documents take and answer; the description for programs (openapi.ts) is made of these. */
 import { z } from 'zod'
 import type { DocumentDescription } from '../../actors/documentMessages.ts'
-import { operations } from '../documents/operations.ts'
+import { json, operations } from '../documents/operations.ts'
 import { isoTime } from '../doors/times.ts'
 
 export const epoch = z.string().describe('Identity of the history; empty before the first change')
@@ -60,7 +60,7 @@ export const describe = ({ isFull, createdAt, createdBy, updatedAt, deleted, ren
 
 /** What a document begins with: nothing, or one of these. */
 export const initial = z.strictObject({
-  content: z.record(z.string(), z.json()).optional().describe('Roots by their names: objects, arrays, texts'),
+  content: z.record(z.string(), json).optional().describe('Roots by their names: objects, arrays, texts'),
   operations: operations.optional().describe('As for PATCH, on an empty document'),
   update: base64.optional(),
 })

@@ -8,10 +8,11 @@ import type { FastifyRequest } from 'fastify'
 import type { z } from 'zod'
 import { type Account, scopedId } from '../../actors/account.ts'
 import type { DocumentAccess, DocumentLifeRequest, DocumentMessage } from '../../actors/documentMessages.ts'
-import { type ErrorCode, isTroupeError, TroupeError } from '../../actors/errors.ts'
+import { TroupeError } from '../../actors/errors.ts'
 import type { Address } from '../../actors/system/address.ts'
 import type { Message } from '../../actors/system/message.ts'
 import type { Author } from '../../crdt/change.ts'
+import { askDocument } from '../documents/ask.ts'
 import { documentName } from '../documents/name.ts'
 import type { ApiOperation, ApiReply } from './apiRoute.ts'
 import type { HttpSession } from './session.ts'
@@ -20,22 +21,6 @@ import type { HttpSession } from './session.ts'
 export type DocumentAction = 'read' | 'comment' | 'write' | 'create' | 'delete'
 
 const levels: Readonly<Record<DocumentAccess, number>> = { read: 1, comment: 2, write: 3 }
-
-/** Loading a large document that nobody has open takes longer than a message to one that is there. */
-const askTimeoutMs = 30_000
-
-/** What the actor system says about an actor that cannot be reached, in words about documents. */
-const unreachable: Readonly<Partial<Record<ErrorCode, ErrorCode>>> = {
-  'actor.ask_timeout': 'document.unavailable',
-  'actor.failed': 'document.unavailable',
-  'actor.stopped': 'document.unavailable',
-  'actor.mailbox_full': 'document.busy',
-}
-
-const aboutDocuments = (error: unknown): unknown => {
-  const code = isTroupeError(error) ? unreachable[error.code] : undefined
-  return code === undefined ? error : new TroupeError(code, undefined, { cause: error })
-}
 
 export class DocumentSession {
   /** As the tenant knows it. */
@@ -93,18 +78,13 @@ export class DocumentSession {
     return this.#access ?? 'read'
   }
 
-  /** Asks the document; the answer is what it answers to this message. */
+  /** Asks the document; the answer is what it answers to this message. Errors: `document.unavailable`, `document.busy`, what it refuses with. */
   ask<Answer>(message: DocumentMessage | DocumentLifeRequest): Promise<Answer> {
     return this.askActor<Answer>(this.address, message)
   }
 
-  /** Errors: `document.unavailable`, `document.busy`, and what the actor refuses with. */
-  async askActor<Answer>(address: Address, message: Message): Promise<Answer> {
-    try {
-      return (await this.session.ask(address, message, { timeoutMs: askTimeoutMs })) as Answer // what that actor answers
-    } catch (error) {
-      throw aboutDocuments(error)
-    }
+  askActor<Answer>(address: Address, message: Message): Promise<Answer> {
+    return askDocument<Answer>(this.session, address, message)
   }
 }
 

@@ -289,7 +289,7 @@ export const documentLifeRoutes = ({ work, edits, journals, clock }: DocumentRou
       await document.demand(mode === 'replace' ? 'delete' : 'write')
       const { author, address } = document
       if (mode === 'merge') {
-        const made = await edits.change({ address, author: { ...author, via: 'import' }, make: () => update })
+        const made = await edits.append({ address, author: { ...author, via: 'import' }, update })
         return { body: { epoch: made.epoch, offset: made.offset, changed: made.isChanged } }
       }
       const made = await document.ask<DocumentDescription>({ type: 'document.reset', by: author.user, update })

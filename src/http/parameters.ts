@@ -42,11 +42,24 @@ export const streamNames = (given: readonly string[]): readonly string[] => {
   return all
 }
 
+type Issue = z.core.$ZodIssue
+
+/** Of a value that may have one of several forms, what keeps it from the one that it comes closest to: a word that decides fits there. */
+const explain = (issue: Issue, within: readonly PropertyKey[] = []): readonly string[] => {
+  const path = [...within, ...issue.path]
+  if (issue.code === 'invalid_union' && issue.errors.length > 0) {
+    const misses = (form: readonly Issue[]) => form.filter(({ code }) => code === 'invalid_value').length * 100 + form.length
+    const closest = issue.errors.reduce((one, other) => (misses(other) < misses(one) ? other : one))
+    return closest.flatMap((inner) => explain(inner, path))
+  }
+  return [path.length === 0 ? issue.message : `${path.join('.')}: ${issue.message}`]
+}
+
 /** Errors: `command.bad_parameters`, with the names of what is wrong. */
 export const read = <Schema extends z.ZodType>(schema: Schema, value: unknown): z.output<Schema> => {
   const parsed = schema.safeParse(value)
   if (parsed.success) return parsed.data
-  const wrong = parsed.error.issues.map(({ path, message }) => (path.length === 0 ? message : `${path.join('.')}: ${message}`))
+  const wrong = parsed.error.issues.flatMap((issue) => explain(issue))
   throw new TroupeError('command.bad_parameters', wrong.join('; '))
 }
 

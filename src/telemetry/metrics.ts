@@ -26,7 +26,18 @@ export interface Metrics {
   readonly traffic: Traffic
 }
 
-export const createMetrics = (system: () => ActorSystem, journals: Journals, telemetry: { readonly watchers: number }): Metrics => {
+/** What the documents of the process weigh. */
+export interface Weights {
+  readonly documentBytes: number
+  readonly answerBytes: number
+}
+
+export const createMetrics = (
+  system: () => ActorSystem,
+  journals: Journals,
+  telemetry: { readonly watchers: number },
+  weights: () => Weights,
+): Metrics => {
   const registry = new Registry()
   const registers = [registry]
   collectDefaultMetrics({ register: registry })
@@ -49,6 +60,8 @@ export const createMetrics = (system: () => ActorSystem, journals: Journals, tel
   sumOfEach(registers, 'troupe_actor_messages_total', 'Messages handled.', 'kind', () => system().handled())
   sumOfEach(registers, 'troupe_dead_letters_total', 'Messages that could not be handled.', 'code', () => system().deadLettersByCode())
   level(registers, 'troupe_storage_ready', '1 while the store takes writes.', () => (journals.status().state === 'ready' ? 1 : 0))
+  level(registers, 'troupe_documents_bytes', 'Documents in memory, with prepared answers.', () => weights().documentBytes)
+  level(registers, 'troupe_answers_bytes', 'Answers to newcomers that the network has not taken yet.', () => weights().answerBytes)
   const updates = new Counter({ name: 'troupe_document_updates_total', help: 'Updates stored.', registers })
   const commits = new Counter({ name: 'troupe_document_commits_total', help: 'Commits of documents.', registers })
   const refused = new Counter({

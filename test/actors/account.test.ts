@@ -5,6 +5,7 @@ import {
   type Account,
   accountDefect,
   decide,
+  documentAccess,
   isPermission,
   isTenantName,
   publicName,
@@ -47,8 +48,16 @@ describe('a permission', () => {
     [['channel:a:b:c:*'], [read('a:b:c')], [read('a:b')]],
     [['channel:x:read:*'], [read('x:read'), write('x:read')], [read('x')]],
     [['document:a/b/c:write'], [['document', 'a/b/c', 'write']], [['document', 'a/b/c', 'read']]],
-    // `delete` is no action of documents, so it is part of the name.
-    [['document:x:delete'], [['document', 'x:delete', 'read']], [['document', 'x', 'delete']]],
+    [
+      ['document:x:delete'],
+      [['document', 'x', 'delete']],
+      [
+        ['document', 'x', 'read'],
+        ['document', 'x:delete', 'read'],
+      ],
+    ],
+    // `rename` is no action of documents, so it is part of the name.
+    [['document:x:rename'], [['document', 'x:rename', 'read']], [['document', 'x', 'rename']]],
     [['command:history'], [run('history')], [run('histor'), run('history2')]],
     [['command:op.*'], [run('op.cron')], [run('ops')]],
     [['command:a:b'], [run('a:b')], [run('a')]],
@@ -94,6 +103,27 @@ describe('a permission', () => {
     expect(rule([], 'telemetry', '$telemetry', 'watch')).toBe('needs telemetry')
     expect(rule(['*'], 'admin', 'revoke', 'run')).toBe('needs admin')
   })
+
+  it.each([
+    [[], undefined],
+    [['document:x'], 'write'],
+    [['*'], 'write'],
+    [['document:x:read'], 'read'],
+    [['document:x:comment'], 'comment'],
+    [['document:x:write'], 'write'],
+    [['document:*:read', 'document:x:comment'], 'comment'],
+    [['document:y', 'document:x:delete'], undefined],
+    [['document:*', '!document:x:write'], 'comment'],
+    [['document:*', '!document:x:comment'], 'read'],
+    [['document:x:write', '!document:x:comment'], undefined],
+    [['document:*', '!document:x:read'], undefined],
+    [['*', '!document:x'], undefined],
+  ] as const)(
+    '[AC11] %j open a document for %s: whoever may do more may do less, and what is forbidden ends the ladder',
+    (permissions, access) => {
+      expect(documentAccess(account(...permissions), 'x')).toBe(access)
+    },
+  )
 
   it('[AC3] can be told from what is none', () => {
     for (const text of [

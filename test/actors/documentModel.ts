@@ -347,6 +347,7 @@ export class Model {
         this.#pass(30)
         return
       case 'later':
+        if (this.#closing === 'closing') this.#hasFailed = true // it ends without waiting for ever
         this.#pass(idleMs * 1.5)
         return
       case 'stop':

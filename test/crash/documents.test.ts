@@ -1,90 +1,18 @@
 /** Documents of the built server under kill -9, with clients that write all the time. */
 import { afterAll, afterEach, describe, expect, it } from 'vitest'
 import * as Y from 'yjs'
-import { closeEditors, type Editor, openEditor } from '../support/editors.ts'
+import { closeEditors } from '../support/editors.ts'
+import { closeTiptaps } from '../support/hocuspocus.ts'
 import { type Running, startTroupe, temporaryDirectory } from '../support/process.ts'
 import { freePort, isGone } from '../support/processes.ts'
 import { until } from '../support/wait.ts'
 import { closeWires, WireClient } from '../support/wire.ts'
 import { SeededRandom } from '../support/world.ts'
+import { contents, lacks, stockWriter, tiptapWriter, unionOf, wireWriter, write } from '../support/writers.ts'
 
-const rounds = 20
+/** More of them: a night's work. */
+const rounds = Number(process.env.CRASH_ROUNDS ?? 8)
 const seed = Number(process.env.SEED ?? 20_261_120)
-
-const words = ['a', 'bc', 'déjà', '𝄞𝄞', 'line\n', '漢字', 'x'.repeat(200)]
-
-/** One change as an editor makes it. */
-const edit = (doc: Y.Doc, chance: SeededRandom): void => {
-  const text = doc.getText('text')
-  const list = doc.getArray('list')
-  switch (chance.below(6)) {
-    case 0:
-      if (text.length > 10) text.delete(chance.below(text.length - 3), 1 + chance.below(3))
-      return
-    case 1:
-      doc.getMap('map').set(`key${chance.below(9)}`, chance.below(1e9))
-      return
-    case 2:
-      list.insert(chance.below(list.length + 1), [chance.below(100), { of: words[chance.below(words.length)] }])
-      return
-    case 3:
-      if (list.length > 2) list.delete(chance.below(list.length), 1)
-      return
-    default:
-      text.insert(chance.below(text.length + 1), words[chance.below(words.length)] ?? '')
-  }
-}
-
-const contents = (doc: Y.Doc): string =>
-  JSON.stringify([doc.getText('text').toString(), doc.getArray('list').toJSON(), Object.entries(doc.getMap('map').toJSON()).sort()])
-
-/** Does the document lack anything of this update? */
-const lacks = (doc: Y.Doc, update: Uint8Array): boolean => {
-  let changes = 0
-  const count = () => void changes++
-  doc.on('update', count)
-  Y.applyUpdate(doc, update)
-  doc.off('update', count)
-  return changes > 0 || doc.store.pendingStructs !== null || doc.store.pendingDs !== null
-}
-
-interface Writer {
-  readonly room: string
-  readonly doc: Y.Doc
-  readonly connect: () => void
-  readonly disconnect: () => void
-  readonly acknowledged: readonly Uint8Array[]
-}
-
-const wireWriter = (url: string, room: string): Writer => {
-  const client = new WireClient(`${url}/docs/${room}`)
-  return {
-    room,
-    doc: client.doc,
-    connect: () => client.connect(),
-    disconnect: () => client.disconnect(),
-    acknowledged: client.acknowledged,
-  }
-}
-
-const stockWriter = (url: string, room: string): Writer => {
-  const { doc, provider }: Editor = openEditor(`${url}/docs`, room)
-  return { room, doc, connect: () => provider.connect(), disconnect: () => provider.disconnect(), acknowledged: [] }
-}
-
-/** Writes until it is told to stop; each gap between two edits has a length by chance. */
-const write = (writers: readonly Writer[], chance: SeededRandom): { readonly edits: number; stop(): void } => {
-  let isWriting = true
-  const counted = { edits: 0, stop: () => void (isWriting = false) }
-  const next = ({ doc }: Writer) => {
-    if (!isWriting) return
-    for (let left = 1 + chance.below(3); left > 0; left--) edit(doc, chance)
-    counted.edits++
-    setTimeout(() => next(writers[chance.below(writers.length)] as Writer), chance.below(4))
-  }
-  for (const writer of writers.slice(0, 4)) next(writer)
-  return counted
-}
 
 const data = temporaryDirectory()
 const running: Running[] = []
@@ -97,6 +25,7 @@ const start = async (...args: string[]): Promise<Running> => {
 afterEach(async () => {
   closeWires()
   closeEditors()
+  closeTiptaps()
   for (const server of running.splice(0)) await server.kill()
 })
 afterAll(() => data.remove())
@@ -107,15 +36,9 @@ describe('documents under kill -9', () => {
     let server = await start()
     const { port, ws } = server
     const rooms = ['one', 'two', 'three']
-    const writers = [0, 0, 0, 1, 1, 2].map((room) => wireWriter(ws, rooms[room] as string))
-    writers.push(stockWriter(ws, 'one'), stockWriter(ws, 'two'))
-    /** All that anybody wrote, by room. */
-    const union = new Map(rooms.map((room) => [room, new Y.Doc()]))
-    for (const { doc, room } of writers) {
-      doc.on('update', (update: Uint8Array, _origin: unknown, _doc: Y.Doc, { local }: Y.Transaction) => {
-        if (local) Y.applyUpdate(union.get(room) as Y.Doc, update)
-      })
-    }
+    const writers = ['one', 'two', 'three'].map((room) => wireWriter(ws, room))
+    for (const room of ['one', 'one', 'two', 'two']) writers.push(stockWriter(ws, room), tiptapWriter(ws, room))
+    const union = unionOf(writers)
     const acknowledged = () => writers.reduce((sum, writer) => sum + writer.acknowledged.length, 0)
     const ends = { SIGKILL: 0, SIGTERM: 0 }
     /** How many acknowledgements of each writer were looked at. */
@@ -152,6 +75,7 @@ describe('documents under kill -9', () => {
 
       for (const writer of writers) writer.connect()
       writing.stop()
+      await until(() => writers.every(({ isSaved }) => isSaved() !== false), `everybody to hear that all is saved in ${where}`)
       const everybody = [...writers, ...Array.from(readers, ([room, { doc }]) => ({ room, doc }))]
       const wanted = new Map(rooms.map((room) => [room, contents(union.get(room) as Y.Doc)]))
       for (const { room, doc } of everybody) {

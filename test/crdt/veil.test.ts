@@ -173,6 +173,25 @@ describe('veilUpdate', () => {
     expect((pieces.at(-1) as Uint8Array).length).toBeLessThan(whole.length / 10)
   })
 
+  it('[BIG2] also of what came since the snapshot, for one who has nothing and for one who has a part', () => {
+    const { updates, whole } = paragraphs(9, 120, 3)
+    const known = updates.slice(0, 60)
+    const state = DocumentState.load(new Uint8Array(0), [Y.mergeUpdates(known), Y.mergeUpdates(updates), whole], 70 * KiB)
+    if (!(state instanceof DocumentState)) throw new Error(state.code)
+    for (const reader of [new Y.Doc(), docOf(known)]) {
+      const before = shown(reader)
+      const seen: string[] = []
+      reader.on('update', () => seen.push(shown(reader)))
+      const answer = state.answer(Y.encodeStateVector(reader))
+      if (!answer.ok) throw new Error(answer.code)
+      expect([answer.isVeiled, answer.updates.length > 2]).toEqual([true, true])
+      for (const update of answer.updates) Y.applyUpdate(reader, update)
+      // Each state was one that the document had: the part that it knew, or all of it.
+      expect([...new Set(seen)].filter((state) => ![before, shown(docOf(known)), shown(docOf([whole]))].includes(state))).toEqual([])
+      expect(shown(reader)).toBe(shown(docOf([whole])))
+    }
+  })
+
   it('leaves alone what is small or empty', () => {
     const doc = new Y.Doc()
     doc.getXmlFragment('f').insert(0, [new Y.XmlText('short')])

@@ -1,6 +1,9 @@
 /**
  * A simulated editor: a document with the provider of y-websocket 3.1 (`src/y-websocket.js`), line by line where it
  * matters, on a simulated socket and a simulated clock. Awareness is that of y-protocols; its timer is run here.
+ *
+ * One that wants receipts counts its changes as HocuspocusProvider 4.8 does (`unsyncedChanges`), but for one thing: it asks anew
+ * only when it waits for nothing, for receipts that are on the way while it does would count twice.
  */
 import * as decoding from 'lib0/decoding'
 import * as encoding from 'lib0/encoding'
@@ -9,7 +12,7 @@ import * as syncProtocol from 'y-protocols/sync'
 import * as Y from 'yjs'
 import type { Cancel } from '../../actors/world.ts'
 import type { Events } from './events.ts'
-import type { ClientSide, Socket } from './network.ts'
+import { type ClientSide, receipt, type Socket } from './network.ts'
 import type { Content } from './ranges.ts'
 
 /** `outdatedTimeout` of y-protocols, and `messageReconnectTimeout` of y-websocket. */
@@ -25,6 +28,10 @@ export interface EditorHost {
   heardUpdate(editor: Editor, update: Uint8Array): void
   /** The document is synchronised; `due` must be in it. */
   synchronised(editor: Editor, due: Content): void
+  /** It shows that all is saved; `updates` were counted since it last did. */
+  saved(editor: Editor, updates: readonly Uint8Array[]): void
+  /** A receipt came for nothing, or said that a change was refused. */
+  badReceipt(editor: Editor, what: string): void
   /** A close code for good. */
   refused(editor: Editor, code: number): void
   watchdog(editor: Editor): void
@@ -59,12 +66,19 @@ export class Editor {
   answers = 0
   echoes = 0
   isDestroyed = false
+  readonly wantsReceipts: boolean
+  /** Changes that it counts as not saved. */
+  unsynced = 0
+  /** Frames that are no updates; each is refused. */
+  #garbage = 0
+  #counted: Uint8Array[] = []
   #isConnected = false
   #attempts = 0
   #heardAt = 0
   #cancel: Cancel[] = []
 
-  constructor(host: EditorHost, name: string, document: string, clientID: number, phaseMs: number) {
+  constructor(host: EditorHost, name: string, document: string, clientID: number, phaseMs: number, wantsReceipts: boolean) {
+    this.wantsReceipts = wantsReceipts
     this.#host = host
     this.name = name
     this.document = document
@@ -124,12 +138,17 @@ export class Editor {
     this.socket?.thaw()
   }
 
-  /** Sends a frame as it is. */
-  send(bytes: Uint8Array): void {
+  /** Sends a frame that looks like an update and is none. */
+  sendGarbage(bytes: Uint8Array): void {
+    this.#garbage++
     this.#send(bytes)
   }
 
   sendUpdate(update: Uint8Array): void {
+    if (this.wantsReceipts && this.#isSending) {
+      this.unsynced++
+      this.#counted.push(update)
+    }
     this.#send(
       frame((encoder) => {
         encoding.writeVarUint(encoder, 0)
@@ -140,6 +159,10 @@ export class Editor {
 
   /** "What do I lack?", as `resyncInterval` of the provider asks. */
   resync(): void {
+    if (this.wantsReceipts && this.#isSending) {
+      if (this.unsynced > 0) return
+      this.unsynced = 1
+    }
     this.#send(
       frame((encoder) => {
         encoding.writeVarUint(encoder, 0)
@@ -172,6 +195,9 @@ export class Editor {
     if (this.socket !== socket) return
     this.#heardAt = this.#host.events.now
     this.#isConnected = true
+    this.unsynced = 0
+    this.#counted = []
+    this.#garbage = 0
     this.resync()
     if (this.awareness.getLocalState() !== null) this.#send(this.#ownAwareness())
   }
@@ -203,6 +229,7 @@ export class Editor {
       applyAwarenessUpdate(this.awareness, decoding.readVarUint8Array(decoder), this)
       return
     }
+    if (kind === receipt) return this.#hearReceipt(decoding.readVarUint(decoder) === 1)
     if (kind !== 0) return
     const syncKind = decoding.readVarUint(decoder)
     const payload = decoding.readVarUint8Array(decoder)
@@ -248,8 +275,19 @@ export class Editor {
     })
   }
 
+  #hearReceipt(isSaved: boolean): void {
+    if (!isSaved) return this.#garbage-- > 0 ? undefined : this.#host.badReceipt(this, 'a change is refused')
+    if (this.unsynced === 0) return this.#host.badReceipt(this, 'a receipt too many')
+    this.unsynced--
+    if (this.unsynced === 0) this.#host.saved(this, this.#counted.splice(0))
+  }
+
+  get #isSending(): boolean {
+    return this.#isConnected && this.socket?.isOpen === true
+  }
+
   #send(bytes: Uint8Array): void {
-    if (this.#isConnected && this.socket?.isOpen === true) this.socket.write(bytes)
+    if (this.#isSending) this.socket?.write(bytes)
   }
 
   #checkConnection(): void {

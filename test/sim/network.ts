@@ -44,6 +44,8 @@ export interface LinkOptions {
   readonly answerAheadBytes: number
   /** The client takes this long for each frame. */
   readonly readMs: number
+  /** The client counts its changes and is told of each that it is saved. */
+  readonly wantsReceipts: boolean
 }
 
 type Up = { readonly kind: 'frame'; readonly frame: Uint8Array } | { readonly kind: 'pong' } | { readonly kind: 'closing' }
@@ -64,7 +66,11 @@ const closeGraceMs = 2_000
 /** After this long, an attempt to connect has failed. */
 const connectTimeoutMs = 20_000
 
+/** Receipts have no frame on the wire of y-websocket; here they have one of a number that it does not use. */
+export const receipt = 100
+
 const encode = (part: Part): Uint8Array => {
+  if (part.kind === 'saved' || part.kind === 'refused') return Uint8Array.of(receipt, part.kind === 'saved' ? 1 : 0)
   const head = yjsDoor.head(part) ?? new Uint8Array(0) // this simulation has no parts that the door passes over
   const frame = new Uint8Array(head.length + part.bytes.length)
   frame.set(head)
@@ -123,6 +129,10 @@ export class Socket implements Sink<Publication> {
 
   get isOpen(): boolean {
     return this.#isOpen
+  }
+
+  get wantsReceipts(): boolean {
+    return this.#options.wantsReceipts
   }
 
   write(frame: Uint8Array): void {

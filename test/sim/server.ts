@@ -264,7 +264,7 @@ export class Server implements Listener {
       terminated: (isCut) => this.host.saw(isCut ? 'the server gives up a dead socket' : 'the server breaks a socket off'),
     }
     const account = { user: address, tenant: '', isAnonymous: true, permissions: ['document:*'] }
-    const input: ConnectionInput = { sink: socket, document: socket.document, account, door: 'yjs', wantsReceipts: false }
+    const input: ConnectionInput = { sink: socket, document: socket.document, account, door: 'yjs', wantsReceipts: socket.wantsReceipts }
     this.system.begin(address, input)
     return side
   }
@@ -330,7 +330,7 @@ export class Server implements Listener {
     this.#checked.add(publication)
     for (const { kind, bytes } of publication.parts) {
       if (kind === 'update') stored.assertDurable(bytes, 'an update is published')
-      if (kind === 'vector') this.host.saw('an update with missing predecessors is asked for')
+      if (kind === 'vector') this.host.saw('a client is asked by the server itself')
       if (kind === 'awareness') this.#checkPresence(document, bytes)
     }
     return undefined
@@ -399,7 +399,7 @@ export class Server implements Listener {
         },
         commitRefused: () => {},
         compacted: () => saw('a compaction'),
-        refused: (code) => saw(`refused ${code}`),
+        refused: (code) => saw(code === 'update.missing' ? 'an update with missing predecessors is asked for' : `refused ${code}`),
       },
     })
     const handlers = Object.fromEntries(

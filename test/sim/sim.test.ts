@@ -40,6 +40,8 @@ const sometimes = [
   'a part of an answer with holes fits',
   'nothing of an answer with holes fits',
   'a repetition is acknowledged',
+  'an editor shows that all is saved',
+  'a client is asked by the server itself',
   'editing offline',
   'an editor quits',
   'an editor is back before its old socket is gone',

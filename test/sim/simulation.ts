@@ -115,6 +115,8 @@ class Simulation implements EditorHost, ServerHost {
         windowMs: random.pick([5, 5, 30]),
         idleMs: random.pick([400, 2_000, 8_000]),
         retryMs: random.pick([200, 1_000]),
+        askAgainMs: random.pick([1_000, 10_000]),
+        compareMs: random.pick([0, 20_000]),
         maxUnsavedBytes: random.pick([16 * 1024 * 1024, 16 * 1024 * 1024, 600]),
         awareness: { ...awarenessPolicy, removedMs: random.pick([30_000, 500]) },
         compaction: { updates: random.pick([5, 15, 40]), share: 0.02, bytes: 64 * 1024 },
@@ -163,6 +165,7 @@ class Simulation implements EditorHost, ServerHost {
       windowBytes: this.#windowBytes,
       answerAheadBytes: 1_024,
       readMs: this.#readMs,
+      wantsReceipts: editor.wantsReceipts,
     }
     const socket = new Socket(this.#network, `${editor.name}.${++this.#sockets}`, editor.document, options, client)
     this.#clients.set(socket, editor.doc.clientID)
@@ -188,6 +191,22 @@ class Simulation implements EditorHost, ServerHost {
     if (missing !== undefined) this.violate('L1', `${editor.name} was answered without ${missing} of ${editor.document}`)
     if (editor.hasPending && !editor.hasHoles)
       this.violate('L20', `${editor.name} was given changes that build on something it was not given`)
+  }
+
+  saved(editor: Editor, updates: readonly Uint8Array[]): void {
+    this.saw('an editor shows that all is saved')
+    const stored = this.stored(editor.document)
+    for (const update of updates) stored.acknowledge(update, `${editor.name} shows that all is saved`)
+    const { clientID } = editor.doc
+    const own = new Content()
+    const clock = Y.getState(editor.doc.store, clientID)
+    if (clock > 0) own.clocks.add(clientID, 0, clock)
+    const missing = stored.content.all.missing(own)
+    if (missing !== undefined) this.violate('S1', `${editor.name} shows that all is saved without ${missing}`)
+  }
+
+  badReceipt(editor: Editor, what: string): void {
+    this.violate('S1', `${editor.name}: ${what}`)
   }
 
   refused(editor: Editor, code: number): void {
@@ -249,7 +268,7 @@ class Simulation implements EditorHost, ServerHost {
 
   #open(document: string): Editor {
     const name = `e${++this.#names}`
-    const editor = new Editor(this, name, document, 1_000 + this.#names * 131, this.random.next() * 3_000)
+    const editor = new Editor(this, name, document, 1_000 + this.#names * 131, this.random.next() * 3_000, this.random.chance(0.4))
     this.note(`${name} opens ${document} as ${editor.doc.clientID}`)
     editor.setState({ name, at: 0 })
     this.#editors.push(editor)
@@ -479,7 +498,7 @@ class Simulation implements EditorHost, ServerHost {
 
   #garbage(editor: Editor): void {
     this.note(`${editor.name} sends garbage`)
-    for (let i = 1 + this.random.below(4); i > 0; i--) editor.send(Uint8Array.of(0, 2, 3, 255, 255, 255))
+    for (let i = 1 + this.random.below(4); i > 0; i--) editor.sendGarbage(Uint8Array.of(0, 2, 3, 255, 255, 255))
   }
 
   #allLeave(document: string): void {
@@ -536,6 +555,9 @@ class Simulation implements EditorHost, ServerHost {
     if (!isSeen) this.violate('presence', this.#misseen() ?? '')
     // What is so must stay so.
     await this.#runFor(35_000)
+    const counted = () => this.#editors.find(({ unsynced }) => unsynced > 0)
+    const isCounted = await this.#runUntil(() => counted() === undefined, this.events.now + presenceMs, 1_000)
+    if (!isCounted) this.violate('liveness', `${counted()?.name} still counts ${counted()?.unsynced} changes as not saved`)
     const disagreement = this.#disagreement()
     if (disagreement !== undefined) this.violate('liveness', `later: ${disagreement}`)
     // Except for somebody whom another one spoke for (see Server): back with the next renewal, after 15 s.
@@ -600,7 +622,8 @@ class Simulation implements EditorHost, ServerHost {
       insert(editor.doc, this.random)
       editor.sendUpdate(this.#made.get(editor)?.at(-1) as Uint8Array) // the insertion
     }
-    const isAnswered = () => waiting.every(({ editor, answers, echoes }) => editor.answers > answers && editor.echoes > echoes + 1)
+    const isAnswered = () =>
+      waiting.every(({ editor, answers, echoes }) => editor.answers > answers && editor.echoes > echoes + 1 && editor.unsynced === 0)
     if (!(await this.#runUntil(isAnswered, this.events.now + 10_000, 100)))
       this.violate('liveness', 'not every question and every update was answered')
     this.#assert()

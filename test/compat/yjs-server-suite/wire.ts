@@ -22,7 +22,9 @@ export interface Presence {
 }
 
 export type Message =
-  | { readonly kind: 'step1' | 'step2' | 'update'; readonly bytes: Uint8Array }
+  | { readonly kind: 'step1'; readonly bytes: Uint8Array }
+  | { readonly kind: 'step2'; readonly bytes: Uint8Array }
+  | { readonly kind: 'update'; readonly bytes: Uint8Array }
   | { readonly kind: 'awareness'; readonly entries: readonly Presence[] }
   | { readonly kind: 'token.request' }
   | { readonly kind: 'denied'; readonly reason: string }

@@ -1,0 +1,148 @@
+/** The process ends at each write of what changes a document as a whole; whoever comes next finds the old or the new one, whole. */
+import { describe, expect, it } from 'vitest'
+import type { DocumentLifeRequest } from '../../actors/documentMessages.ts'
+import { quiet } from '../support/world.ts'
+import { DocumentHouse, updateOf } from './documentHouse.ts'
+import { codeOf, track } from './house.ts'
+
+const by = 'ada'
+/** More than any of these needs. */
+const mostWrites = 14
+
+/** What a reader of this name finds: a text, or why there is none. */
+const found = async (house: DocumentHouse, name: string): Promise<string> => {
+  try {
+    return await house.text(name)
+  } catch (error) {
+    return (error as { code: string }).code
+  }
+}
+
+/** Runs a request in processes that end at one write after the other, until it ends before the process does. */
+const atEachWrite = async (
+  prepare: (house: DocumentHouse) => Promise<void>,
+  name: string,
+  request: DocumentLifeRequest,
+  check: (house: DocumentHouse, at: string) => Promise<void>,
+): Promise<number> => {
+  let ends = 0
+  for (const isWritten of [false, true]) {
+    for (let write = 0; ; write++) {
+      expect(write).toBeLessThan(mostWrites)
+      const house = await DocumentHouse.open()
+      await prepare(house)
+      await house.endAt(write, isWritten)
+      const asked = track(house.life(name, request))
+      await quiet(40)
+      const isOver = asked.state !== 'open'
+      if (isOver) expect(asked).toMatchObject({ state: 'kept' })
+      await house.crash()
+      await check(house, `write ${write}, ${isWritten ? 'after' : 'before'} it was on disk`)
+      if (isOver) break
+      ends++
+    }
+  }
+  return ends
+}
+
+const one = async (house: DocumentHouse) => {
+  await house.append('a', updateOf('hello'))
+  await quiet()
+  await house.journals.append('history/a', [Uint8Array.of(1)])
+}
+
+describe('when the process ends in the middle', () => {
+  it('a renamed document is under one of its names, whole, and the rename can be asked for again', async () => {
+    const ends = await atEachWrite(one, 'a', { type: 'document.rename', by, to: 'b' }, async (house, at) => {
+      const [old, next] = [await found(house, 'a'), await found(house, 'b')]
+      // It goes on as soon as somebody opens it, so `b` was looked at when the first answer was there.
+      expect([
+        ['hello', ''],
+        ['document.renamed', 'hello'],
+      ], at).toContainEqual([old, next])
+      await house.life('a', { type: 'document.rename', by, to: 'b' })
+      expect([await found(house, 'a'), await found(house, 'b')], at).toEqual(['document.renamed', 'hello'])
+      expect(await house.journals.list('incoming/')).toEqual([])
+    })
+    expect(ends).toBeGreaterThan(8)
+  })
+
+  it('a renamed document that somebody changed under its new name at once keeps that', async () => {
+    await atEachWrite(one, 'a', { type: 'document.rename', by, to: 'b' }, async (house, at) => {
+      const next = await found(house, 'b')
+      if (next !== 'hello') return
+      const client = await house.connect('b')
+      await client.write('!')
+      expect(await found(house, 'a'), at).toBe('document.renamed')
+      expect(await found(house, 'b'), at).toBe('hello!')
+    })
+  })
+
+  it('a copy is there or not, and the original is what it was', async () => {
+    const ends = await atEachWrite(one, 'a', { type: 'document.copy', by, to: 'b' }, async (house, at) => {
+      expect(await found(house, 'a'), at).toBe('hello')
+      if ((await found(house, 'b')) === '') expect(await codeOf(house.life('a', { type: 'document.copy', by, to: 'b' }))).toMatch(/^no error/)
+      expect(await found(house, 'b'), at).toBe('hello')
+    })
+    expect(ends).toBeGreaterThan(5)
+  })
+
+  it('a document that is reset has all of the old content or all of the new, and what is gone stays gone', async () => {
+    const ends = await atEachWrite(one, 'a', { type: 'document.reset', by, update: updateOf('new') }, async (house, at) => {
+      const text = await found(house, 'a')
+      expect(['hello', 'new'], at).toContain(text)
+      expect(await house.journals.list('history/'), at).toEqual(text === 'hello' ? ['history/a'] : [])
+    })
+    expect(ends).toBeGreaterThan(6)
+  })
+
+  it('a document is deleted or not, and can be restored', async () => {
+    await atEachWrite(one, 'a', { type: 'document.remove', by }, async (house, at) => {
+      expect(['hello', 'document.deleted'], at).toContain(await found(house, 'a'))
+      await house.life('a', { type: 'document.undelete', by })
+      expect(await found(house, 'a'), at).toBe('hello')
+    })
+  })
+
+  it('a purged document is gone as a whole, or still there as a whole', async () => {
+    await atEachWrite(one, 'a', { type: 'document.purge', by }, async (house, at) => {
+      const text = await found(house, 'a')
+      expect(['hello', 'document.deleted'], at).toContain(text)
+      if (text === 'document.deleted') expect(await house.journals.list(''), at).toEqual(['record/a'])
+    })
+  })
+
+  it('a document that is made where another was deleted is one of both', async () => {
+    const deleted = async (house: DocumentHouse) => {
+      await one(house)
+      await house.life('a', { type: 'document.remove', by })
+    }
+    await atEachWrite(deleted, 'a', { type: 'document.create', by, update: updateOf('new') }, async (house, at) => {
+      const text = await found(house, 'a')
+      expect(['document.deleted', 'new'], at).toContain(text)
+      if (text === 'new') return
+      await house.life('a', { type: 'document.undelete', by })
+      expect(await found(house, 'a'), at).toBe('hello')
+    })
+  })
+})
+
+describe('when the disk refuses in the middle', () => {
+  it('nothing has changed, or it is finished when the disk is in order, and the document works', async () => {
+    for (const request of [
+      { type: 'document.rename', by, to: 'b' },
+      { type: 'document.reset', by, update: updateOf('new') },
+      { type: 'document.remove', by },
+    ] as const) {
+      const house = await DocumentHouse.open()
+      await one(house)
+      const client = await house.connect('a')
+      house.disk.refuse('storage.full')
+      expect(await codeOf(house.life('a', request))).toBe('storage.full')
+      house.disk.refuse(undefined)
+      await client.write('!')
+      expect(client.refused).toBeUndefined()
+      expect(await house.text('a')).toBe('hello!')
+    }
+  })
+})

@@ -1,0 +1,137 @@
+/** Documents on a real store that refuses some of their commits, with stock providers of both wires. */
+import { afterEach, describe, expect, it } from 'vitest'
+import type { Appended, Journals } from '../../actors/journal.ts'
+import { createTroupe, type Troupe, TroupeError } from '../../src/index.ts'
+import { openLmdbJournals } from '../../src/storage/lmdb.ts'
+import { closeEditors } from '../support/editors.ts'
+import { closeTiptaps, openTiptap } from '../support/hocuspocus.ts'
+import { type Expected, Passing } from '../support/passingJournals.ts'
+import { temporaryDirectory } from '../support/process.ts'
+import { realWorld } from '../support/realWorld.ts'
+import { until } from '../support/wait.ts'
+import { closeWires, WireClient } from '../support/wire.ts'
+import { SeededRandom } from '../support/world.ts'
+import { contents, lacks, stockWriter, tiptapWriter, unionOf, wireWriter, write } from '../support/writers.ts'
+
+/** Refuses commits of documents as it is told. */
+class MoodyJournals extends Passing {
+  commits = 0
+  refused = 0
+  /** Whether this commit, counted from 1, is refused. */
+  isRefused = (_commit: number): boolean => false
+
+  override append(journal: string, entries: readonly Uint8Array[], options?: Expected): Promise<Appended> {
+    if (!journal.startsWith('document/') || !this.isRefused(++this.commits)) return super.append(journal, entries, options)
+    this.refused++
+    return Promise.reject(new TroupeError('storage.failed', 'an error that the test makes'))
+  }
+}
+
+const cleanups: (() => unknown)[] = []
+afterEach(async () => {
+  closeWires()
+  closeEditors()
+  closeTiptaps()
+  for (const cleanup of cleanups.splice(0).reverse()) await cleanup()
+})
+
+const directory = (): string => {
+  const { path, remove } = temporaryDirectory()
+  cleanups.push(remove)
+  return path
+}
+
+const start = async (
+  path: string,
+): Promise<{ troupe: Troupe; journals: MoodyJournals; ws: string; http: string; stop(): Promise<void> }> => {
+  const { clock, random, log } = realWorld()
+  const lmdb: Journals = await openLmdbJournals({ directory: path, clock, random, log, ballastBytes: 0 })
+  const journals = new MoodyJournals(lmdb)
+  const troupe = await createTroupe({ journals, port: 0, log: 'silent', documents: { retryMs: 50, idleMs: 200 } })
+  let isOver = false
+  const stop = async () => {
+    if (!isOver) await troupe.close()
+    isOver = true
+  }
+  cleanups.push(stop)
+  const at = `127.0.0.1:${troupe.listeners[0]?.port}`
+  return { troupe, journals, ws: `ws://${at}`, http: `http://${at}`, stop }
+}
+
+const ready = async (http: string): Promise<{ status: number; codes: string[] }> => {
+  const response = await fetch(`${http}/ready`)
+  const { reasons } = (await response.json()) as { reasons: { code: string }[] } // as docs/reference/http.md says
+  return { status: response.status, codes: reasons.map(({ code }) => code) }
+}
+
+const metric = async (http: string, name: string): Promise<number> => {
+  const text = await (await fetch(`${http}/metrics`)).text()
+  const values = [...text.matchAll(new RegExp(`^${name}(?:{[^}]*})? (\\S+)$`, 'gm'))].map(([, value]) => Number(value))
+  return values.reduce((sum, value) => sum + value, 0)
+}
+
+const seed = Number(process.env.SEED ?? 20_261_121)
+
+describe('a store that refuses every tenth commit of documents', () => {
+  it(`[SE1] loses nothing, shows it, and everybody hears in the end that all is saved (seed ${seed})`, async () => {
+    const path = directory()
+    const { journals, ws, http, stop } = await start(path)
+    journals.isRefused = (commit) => commit % 10 === 0
+    const rooms = ['one', 'two']
+    const writers = rooms.flatMap((room) => [wireWriter(ws, room), stockWriter(ws, room), tiptapWriter(ws, room), tiptapWriter(ws, room)])
+    const union = unionOf(writers)
+    const chance = new SeededRandom(seed)
+    const writing = write(writers, chance)
+    let wasRed = false
+    await until(async () => {
+      wasRed ||= (await ready(http)).codes.includes('document.unsaved')
+      return wasRed && journals.refused >= 20
+    }, 'twenty refused commits, and one that shows')
+    writing.stop()
+    await until(() => writers.every(({ isSaved }) => isSaved() !== false), 'everybody to hear that all is saved')
+    for (const { room, doc } of writers) await until(() => contents(doc) === contents(union.get(room) ?? doc), `the convergence of ${room}`)
+    await until(async () => (await ready(http)).status === 200, 'a green light')
+    expect(await metric(http, 'troupe_documents_unsaved')).toBe(0)
+    expect(await metric(http, 'troupe_document_commits_refused_total')).toBe(journals.refused)
+    const promised = writers.map(({ room, acknowledged }) => ({ room, updates: [...acknowledged] }))
+    closeWires()
+    closeEditors()
+    closeTiptaps()
+    await stop()
+
+    const next = await start(path)
+    for (const room of rooms) {
+      const { doc } = await new WireClient(`${next.ws}/docs/${room}`).synced()
+      expect(contents(doc)).toBe(contents(union.get(room) ?? doc))
+      for (const { updates } of promised.filter((one) => one.room === room))
+        expect(updates.filter((update) => lacks(doc, update))).toEqual([])
+    }
+    expect(promised.reduce((sum, { updates }) => sum + updates.length, 0)).toBeGreaterThan(100)
+  })
+})
+
+describe('a store that refuses all commits for a while', () => {
+  it('[SE2] keeps what clients wrote, unacknowledged, and stores it when it can, though its author has left', async () => {
+    const { journals, ws, http, troupe } = await start(directory())
+    const a = openTiptap(`${ws}/hocuspocus`, 'kept')
+    await until(() => a.provider.synced && !a.provider.hasUnsyncedChanges, 'the beginning')
+    journals.isRefused = () => true
+    a.text.insert(0, 'on a bad disk')
+    await until(async () => (await ready(http)).status === 503, 'a red light')
+    expect(await ready(http)).toEqual({ status: 503, codes: ['document.unsaved'] })
+    expect(await metric(http, 'troupe_documents_unsaved')).toBe(1)
+    await until(() => journals.refused > 5, 'more tries')
+    expect(a.provider.hasUnsyncedChanges).toBe(true)
+    a.close()
+    // Longer than an idle document stays.
+    const tries = journals.refused
+    await until(() => journals.refused > tries + 8, 'more tries without anybody')
+    expect(troupe.actors('document/').map(({ address }) => address)).toEqual(['document/kept'])
+    journals.isRefused = () => false
+    await until(async () => (await ready(http)).status === 200, 'a green light')
+    const b = await new WireClient(`${ws}/docs/kept`).synced()
+    expect(b.text.toString()).toBe('on a bad disk')
+    b.close()
+    await until(() => troupe.actors('document/').length === 0, 'the end of an idle document')
+  })
+})
