@@ -61,6 +61,9 @@ export class DocumentHistory {
   }
 
   async #inquire(history: HistoryOptions, request: HistoryRequest): Promise<unknown> {
+    const { existence } = this.#host
+    if (existence.isBusy) await existence.whenFree()
+    if (existence.refusal !== undefined) throw existence.refusal
     await this.#settled()
     const { journals, work } = this.#settings
     const journal = new HistoryJournal(journals, history.squeeze, this.#scope.id)

@@ -13,6 +13,8 @@ import type { EpochMs } from './world.ts'
 /** What it needs of the document in memory. */
 export interface HistoryHost {
   readonly log: DocumentLog
+  /** Whether there is a document; it may be on its way to another name. */
+  readonly existence: { readonly isBusy: boolean; readonly refusal: TroupeError | undefined; whenFree(): Promise<void> }
   edit(message: Extract<DocumentMessage, { type: 'document.edit' }>): Promise<Edited>
 }
 
@@ -183,7 +185,8 @@ export class HistoryInquiry {
 
   async #edit({ update, means }: Reverted, user: string, via: string): Promise<Reversion> {
     if (update === undefined) return { offset: this.#last, means }
-    return { ...(await this.#host.edit({ type: 'document.edit', update, author: { user, via } })), means }
+    const { offset } = await this.#host.edit({ type: 'document.edit', update, author: { user, via } })
+    return { offset, means }
   }
 
   // ── versions ───────────────────────────────────────────────────────────────────────────────────────────────────

@@ -48,12 +48,15 @@ import { Edge, type EdgeOptions } from './edge.ts'
 import { combinePlugins, type Extensions } from './extend/extensions.ts'
 import { loadPlugins, type PluginSource } from './extend/plugins.ts'
 import { accessRoutes } from './http/access.ts'
+import { channelOperations } from './http/channelOperations.ts'
 import { channelRoutes } from './http/channels.ts'
 import { documentContentRoutes } from './http/documentContent.ts'
+import { documentHistoryRoutes } from './http/documentHistory.ts'
 import { documentRoutes } from './http/documentRoutes.ts'
 import type { DocumentRoute } from './http/documentSession.ts'
 import { documentLifeRoutes } from './http/documents.ts'
 import { type EventRoutesOptions, eventRoutes } from './http/events.ts'
+import { openapiRoutes } from './http/openapi.ts'
 import { createHttp } from './http/routes.ts'
 import { HttpSessions } from './http/session.ts'
 import { readMeta } from './storage/directory.ts'
@@ -343,11 +346,13 @@ export class TroupeServer {
     const sessions = new HttpSessions({ system: this.system, world, client: this.#clients })
     const encoder = new EventEncoder(this.#doors.bus.encode)
     const { traffic } = this.#metrics
+    const routes = this.#documentRoutes()
     const connect: EventRoutesOptions['connect'] = (response, inputOf) => this.#edge.connectStream(response, inputOf)
     return [
       channelRoutes({ identify, sessions, spell: spelledData, config }),
       eventRoutes({ identify, connect, encoder, traffic, random, log, config }),
-      documentRoutes({ identify, sessions, routes: this.#documentRoutes(), config }),
+      documentRoutes({ identify, sessions, routes, config }),
+      openapiRoutes([...channelOperations, ...routes], config.origins),
     ]
   }
 
@@ -358,6 +363,7 @@ export class TroupeServer {
     return [
       ...documentLifeRoutes({ work, edits, journals, clock: this.#ground.world.clock }),
       ...documentContentRoutes({ work, edits }),
+      ...documentHistoryRoutes({ work }),
       ...accessRoutes(this.recheck),
     ]
   }

@@ -12,7 +12,7 @@ const encoder = new TextEncoder()
 const editLimits = { depth: 200, values: 20_000_000 }
 
 /** Errors: `command.bad_parameters` for a root that is not of the form, `document.misfit` for what cannot be read. */
-export const readAs = async (work: DocumentWork, { snapshot, tail }: DocumentBytes, wanted: Wanted): Promise<string> => {
+export const readAs = async (work: DocumentWork, { snapshot, tail }: Pick<DocumentBytes, 'snapshot' | 'tail'>, wanted: Wanted): Promise<string> => {
   const read = await work.run('readContent', snapshot, tail, wanted)
   if (read.ok) return read.text
   throw new TroupeError(

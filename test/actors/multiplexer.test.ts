@@ -352,7 +352,7 @@ describe('a connection that ends', () => {
   })
 
   it('before it joined is made again without the client, ever more rarely', async () => {
-    const { say, pass, script } = scene()
+    const { say, pass, script } = scene({ pingMs: 1e9, keepAliveMs: 1e9 })
     script.refusal = new TroupeError('storage.failed')
     await say(token(), step1(1))
     expect(await pass(20_000)).toEqual([])

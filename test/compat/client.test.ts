@@ -27,7 +27,7 @@ describe('the client library', () => {
   const { server, stop, startAgain } = serve()
   const openAs = opener(() => server().http)
 
-  it('[CL1] what it calls saved is there after kill -9; what is typed meanwhile is saved later', async () => {
+  it('[LIB1] what it calls saved is there after kill -9; what is typed meanwhile is saved later', async () => {
     const shared = await openAs('notes/ä b')
     const states: DocumentState[] = []
     shared.on('state', (state) => states.push(state))
@@ -57,7 +57,7 @@ describe('the client library', () => {
     expect(textOf(other)).toBe('second first ')
   })
 
-  it('[CL2] it learns which history the document has, and keeps it beside the local copy', async () => {
+  it('[LIB2] it learns which history the document has, and keeps it beside the local copy', async () => {
     const kept = new Map<string, unknown>()
     const persist = (): Persistence => ({
       whenSynced: Promise.resolve(),
@@ -73,13 +73,33 @@ describe('the client library', () => {
     expect(kept.get('troupe.epoch')).toBe(shared.epoch)
     expect(shared.provider.params.epoch).toBe(shared.epoch)
   })
+
+  it('[LIB4] after a reset it goes on with an empty document under the new history, and nothing is doubled', async () => {
+    const shared = await openAs('draft')
+    write(shared, 'old words ')
+    await shared.saved()
+    const reset = new Promise<{ doc: Y.Doc; lost: Y.Doc; code: number }>((resolve) => shared.on('reset', resolve))
+    const response = await fetch(`${server().http}/v1/documents/draft/reset`, { method: 'POST' })
+    expect(response.status).toBe(200)
+    const { doc, lost, code } = await reset
+    expect(code).toBe(4409)
+    expect(lost.getText('t').toString()).toBe('old words ')
+    expect(doc).toBe(shared.doc)
+    await shared.saved()
+    expect(textOf(shared)).toBe('')
+    write(shared, 'new words ')
+    await shared.saved()
+    const other = await openAs('draft')
+    await other.saved()
+    expect(textOf(other)).toBe('new words ')
+  })
 })
 
 describe('the client library, where everybody has to log in', () => {
   const { server, restart } = serve('auth.anonymous=false', `auth.jwtSecret=${secret}`)
   const openAs = opener(() => server().http)
 
-  it('[CL3] it asks for a token before each connection, and stops when there is none that is good', async () => {
+  it('[LIB3] it asks for a token before each connection, and stops when there is none that is good', async () => {
     let asked = 0
     const token = async () => {
       asked++

@@ -31,63 +31,67 @@ afterEach(async () => {
 afterAll(() => data.remove())
 
 describe('documents under kill -9', () => {
-  it(`[CR1] keep every acknowledged update, and all clients agree on the union of what was written, ${rounds} times over (seed ${seed})`, async () => {
-    const chance = new SeededRandom(seed)
-    let server = await start()
-    const { port, ws } = server
-    const rooms = ['one', 'two', 'three']
-    const writers = ['one', 'two', 'three'].map((room) => wireWriter(ws, room))
-    for (const room of ['one', 'one', 'two', 'two']) writers.push(stockWriter(ws, room), tiptapWriter(ws, room))
-    const union = unionOf(writers)
-    const acknowledged = () => writers.reduce((sum, writer) => sum + writer.acknowledged.length, 0)
-    const ends = { SIGKILL: 0, SIGTERM: 0 }
-    /** How many acknowledgements of each writer were looked at. */
-    const checked = writers.map(() => 0)
-    /** What was on disk after the last round, with all that was acknowledged until then. */
-    let kept: (readonly [room: string, updates: readonly Uint8Array[]])[] = []
+  it(
+    `[CR1] keep every acknowledged update, and all clients agree on the union of what was written, ${rounds} times over (seed ${seed})`,
+    async () => {
+      const chance = new SeededRandom(seed)
+      let server = await start()
+      const { port, ws } = server
+      const rooms = ['one', 'two', 'three']
+      const writers = ['one', 'two', 'three'].map((room) => wireWriter(ws, room))
+      for (const room of ['one', 'one', 'two', 'two']) writers.push(stockWriter(ws, room), tiptapWriter(ws, room))
+      const union = unionOf(writers)
+      const acknowledged = () => writers.reduce((sum, writer) => sum + writer.acknowledged.length, 0)
+      const ends = { SIGKILL: 0, SIGTERM: 0 }
+      /** How many acknowledgements of each writer were looked at. */
+      const checked = writers.map(() => 0)
+      /** What was on disk after the last round, with all that was acknowledged until then. */
+      let kept: (readonly [room: string, updates: readonly Uint8Array[]])[] = []
 
-    for (let round = 1; round <= rounds; round++) {
-      const where = `round ${round}, seed ${seed}`
-      const target = acknowledged() + 1 + chance.below(200)
-      const signal = chance.below(4) === 0 ? 'SIGTERM' : 'SIGKILL'
-      const writing = write(writers, chance)
-      await until(() => acknowledged() >= target, `the acknowledgements of ${where}`)
-      server.signal(signal)
-      const { code } = await server.exited
-      ends[signal]++
-      if (signal === 'SIGTERM') expect([where, code]).toEqual([where, 0])
-      // Held back until the disk was looked at: they would bring back what the server lost.
-      for (const writer of writers) writer.disconnect()
-      const promises = writers.map(({ room, acknowledged }, index) => [room, acknowledged.slice(checked[index])] as const)
-      writers.forEach(({ acknowledged }, index) => {
-        checked[index] = acknowledged.length
-      })
+      for (let round = 1; round <= rounds; round++) {
+        const where = `round ${round}, seed ${seed}`
+        const target = acknowledged() + 1 + chance.below(200)
+        const signal = chance.below(4) === 0 ? 'SIGTERM' : 'SIGKILL'
+        const writing = write(writers, chance)
+        await until(() => acknowledged() >= target, `the acknowledgements of ${where}`)
+        server.signal(signal)
+        const { code } = await server.exited
+        ends[signal]++
+        if (signal === 'SIGTERM') expect([where, code]).toEqual([where, 0])
+        // Held back until the disk was looked at: they would bring back what the server lost.
+        for (const writer of writers) writer.disconnect()
+        const promises = writers.map(({ room, acknowledged }, index) => [room, acknowledged.slice(checked[index])] as const)
+        writers.forEach(({ acknowledged }, index) => {
+          checked[index] = acknowledged.length
+        })
 
-      server = await start('--port', String(port))
-      const readers = new Map<string, WireClient>()
-      for (const room of rooms) readers.set(room, await new WireClient(`${ws}/docs/${room}`).synced())
-      for (const [room, updates] of [...promises, ...kept]) {
-        const { doc } = readers.get(room) as WireClient
-        const lost = updates.filter((update) => lacks(doc, update)).length
-        expect([where, room, lost]).toEqual([where, room, 0])
+        server = await start('--port', String(port))
+        const readers = new Map<string, WireClient>()
+        for (const room of rooms) readers.set(room, await new WireClient(`${ws}/docs/${room}`).synced())
+        for (const [room, updates] of [...promises, ...kept]) {
+          const { doc } = readers.get(room) as WireClient
+          const lost = updates.filter((update) => lacks(doc, update)).length
+          expect([where, room, lost]).toEqual([where, room, 0])
+        }
+        kept = Array.from(readers, ([room, { doc }]) => [room, [Y.encodeStateAsUpdate(doc)]] as const)
+
+        for (const writer of writers) writer.connect()
+        writing.stop()
+        await until(() => writers.every(({ isSaved }) => isSaved() !== false), `everybody to hear that all is saved in ${where}`)
+        const everybody = [...writers, ...Array.from(readers, ([room, { doc }]) => ({ room, doc }))]
+        const wanted = new Map(rooms.map((room) => [room, contents(union.get(room) as Y.Doc)]))
+        for (const { room, doc } of everybody) {
+          const length = union.get(room)?.getText('text').length
+          await until(() => doc.getText('text').length === length && contents(doc) === wanted.get(room), `the convergence of ${where}`)
+        }
+        for (const reader of readers.values()) reader.close()
       }
-      kept = Array.from(readers, ([room, { doc }]) => [room, [Y.encodeStateAsUpdate(doc)]] as const)
-
-      for (const writer of writers) writer.connect()
-      writing.stop()
-      await until(() => writers.every(({ isSaved }) => isSaved() !== false), `everybody to hear that all is saved in ${where}`)
-      const everybody = [...writers, ...Array.from(readers, ([room, { doc }]) => ({ room, doc }))]
-      const wanted = new Map(rooms.map((room) => [room, contents(union.get(room) as Y.Doc)]))
-      for (const { room, doc } of everybody) {
-        const length = union.get(room)?.getText('text').length
-        await until(() => doc.getText('text').length === length && contents(doc) === wanted.get(room), `the convergence of ${where}`)
-      }
-      for (const reader of readers.values()) reader.close()
-    }
-    expect(acknowledged()).toBeGreaterThan(rounds * 50)
-    expect(ends.SIGTERM).toBeGreaterThan(0)
-    expect(ends.SIGKILL).toBeGreaterThanOrEqual(rounds / 4)
-  })
+      expect(acknowledged()).toBeGreaterThan(rounds * 50)
+      expect(ends.SIGTERM).toBeGreaterThan(0)
+      expect(ends.SIGKILL).toBeGreaterThanOrEqual(rounds / 4)
+    },
+    rounds * 20_000,
+  )
 })
 
 describe('a supervised server', () => {

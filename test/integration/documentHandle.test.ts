@@ -52,7 +52,7 @@ describe('a document of the program', () => {
     await until(() => editor.text.toString() === 'from the program', 'the change at the editor')
     expect(await document.get('text')).toBe('from the program')
     expect(await document.get()).toEqual({ text: 'from the program' })
-    expect((await document.history()).groups).toMatchObject([{ authors: [{ user: 'robot', via: 'server' }] }])
+    expect((await document.history()).groups).toMatchObject([{ author: { user: 'robot', via: 'server' } }])
   })
 
   it('[DAP2] is not changed by a function that throws, or that waits', async () => {
@@ -166,8 +166,8 @@ describe('an agent', () => {
   it('[DAG4] ends when the application refuses what it wrote', async () => {
     refuses = (text) => text.includes('darn')
     const agent = await open('agent/four')
-    const saved = (agent.doc.getText('text').insert(0, 'darn'), agent.saved())
-    await expect(saved).rejects.toBeInstanceOf(TroupeError)
+    agent.doc.getText('text').insert(0, 'darn')
+    await expect(agent.saved()).rejects.toBeInstanceOf(TroupeError)
     expect(await agent.ended).toEqual(code('document.invalid'))
   })
 

@@ -43,7 +43,7 @@ describe('webhooks', () => {
     data.remove()
   })
 
-  it('[WH8] an edit is told, signed as Standard Webhooks wants it; what is not asked for is not; a kill loses nothing', async () => {
+  it('[WW1] an edit is told, signed as Standard Webhooks wants it; what is not asked for is not; a kill loses nothing', async () => {
     const first = await startTroupe(data.path, flags)
     const edit = async (ws: string, name: string, text: string) => {
       const doc = new Y.Doc()
@@ -78,7 +78,7 @@ describe('webhooks', () => {
     await second.kill()
   })
 
-  it('[WH9] a receiver without a proper secret is refused at the start', async () => {
+  it('[WW2] a receiver without a proper secret is refused at the start', async () => {
     const bad = JSON.stringify([{ name: 'site', url: 'https://example.org/', secret: 'whsec_short' }])
     await expect(startTroupe(temporaryDirectory().path, ['--set', `webhooks.receivers=${bad}`])).rejects.toThrow(/secret|exited|config/)
   })

@@ -14,11 +14,11 @@ import { ActorSystem } from '../../actors/system/system.ts'
 import { TelemetryBuffer, telemetryKind } from '../../actors/telemetry.ts'
 import { userKind } from '../../actors/user.ts'
 import type { Log, World } from '../../actors/world.ts'
+import { Passing } from '../support/passingJournals.ts'
 import { SeededRandom } from '../support/world.ts'
 import type { BusListener, BusSocket, ServerSide } from './busNetwork.ts'
 import type { StoredChannel, Violate } from './busOracle.ts'
 import type { Events, Trace } from './events.ts'
-import { Passing } from './plants.ts'
 
 export interface BusSettings {
   readonly sliceMs: number

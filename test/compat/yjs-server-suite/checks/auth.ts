@@ -139,6 +139,8 @@ export const authChecks: readonly Check[] = [
     needs: 'deniedToken',
     async run(context) {
       const socket = context.socket({ token: context.target.deniedToken ?? '' })
+      await context.within(() => socket.isOpen || socket.closed !== undefined, 'an answer')
+      new Client(socket, '').ask() // as stock clients do
       const closed = await context.within(() => socket.closed, 'the end of the connection')
       assert(socket.refused === undefined, `refused with HTTP ${socket.refused}`)
       assert(closed.code >= 4400 && closed.code < 4500, `closed with ${closed.code}`)
