@@ -15,6 +15,7 @@ import { Curtain } from './curtain.ts'
 import { type AccessOutcome, accessTo } from './documentAccess.ts'
 import type { DocumentAccess, DocumentRequest, Participation, Refused } from './documentMessages.ts'
 import { type ErrorCode, isTroupeError } from './errors.ts'
+import { HeldPresence } from './heldPresence.ts'
 import type { HookClient, Hooks } from './hooks.ts'
 import { type Part, type Publication, publication } from './publication.ts'
 import { type Sink, SocketLife, type SocketLimits, type SocketMessage, socketHandlers, socketLimits } from './socketLife.ts'
@@ -107,6 +108,7 @@ class Connection {
   #received = 0
   #hasSpoken = false
   #hasJoined = false
+  #hasLostDocument = false
   #strikes = 0
   #saidAt: number
   /** One answer at a time: a client that asks without reading would otherwise make us hold its document many times over. */
@@ -116,7 +118,7 @@ class Connection {
   #nextQuestion: DocumentRequest | undefined
   #tokens: number
   #tokensAt: number
-  #heldPresence: DocumentRequest | undefined
+  readonly #heldPresence = new HeldPresence()
   readonly #curtain: Curtain
   readonly #admission: Admission | undefined
   #isAdmitted = false
@@ -190,6 +192,7 @@ class Connection {
     this.#scope.ask(this.#document, { type: 'document.join', ...participation }, { timeoutMs: joinTimeoutMs }).then(
       () => {
         this.#hasJoined = true
+        if (this.#hasLostDocument) this.documentStopped()
         if (!this.life.isClosed) this.#sink.resume()
       },
       (error) => {
@@ -199,6 +202,12 @@ class Connection {
         else this.life.close('document.unavailable', code)
       },
     )
+  }
+
+  /** Before the answer to the join there is still a better reason to come: deleted, renamed. */
+  documentStopped(): void {
+    this.#hasLostDocument = true
+    if (this.#hasJoined) this.life.close('document.unavailable', 'the document was closed')
   }
 
   // ── what it may do ─────────────────────────────────────────────────────────────────────────────────────────────
@@ -339,25 +348,32 @@ class Connection {
     if (this.#isAsking && this.#isAnswered) this.#answered()
   }
 
-  /** A token bucket; what is too fast is held, and only the latest of it counts. */
-  #hearPresence(message: DocumentRequest): void {
+  /** A token bucket; what is too fast is held, and of each client only the latest of it counts. */
+  #hearPresence(message: Extract<DocumentRequest, { type: 'document.awareness' }>): void {
     const { awarenessPerSecond, awarenessBurst } = this.#limits
     const now = this.#scope.now()
     this.#tokens = Math.min(awarenessBurst, this.#tokens + ((now - this.#tokensAt) * awarenessPerSecond) / 1_000)
     this.#tokensAt = now
-    if (this.#tokens >= 1 && this.#heldPresence === undefined) {
+    this.#heldPresence.hear(message)
+    if (this.#tokens >= 1 && this.#heldPresence.isEmpty) {
       this.#tokens--
       this.#forward(message)
       return
     }
-    if (this.#heldPresence === undefined) this.#scope.after('awareness', 1_000 / awarenessPerSecond, { type: 'connection.awareness' })
-    this.#heldPresence = message
+    if (this.#heldPresence.isEmpty) this.#releaseLater()
+    this.#heldPresence.hold(message)
+  }
+
+  #releaseLater(): void {
+    this.#scope.after('awareness', 1_000 / this.#limits.awarenessPerSecond, { type: 'connection.awareness' })
   }
 
   releasePresence(): void {
-    const held = this.#heldPresence
-    this.#heldPresence = undefined
-    if (held !== undefined && !this.life.isClosed) this.#forward(held)
+    const held = this.#heldPresence.take()
+    if (held === undefined || this.life.isClosed) return
+    this.#tokens = Math.max(0, this.#tokens - 1)
+    this.#forward(held)
+    if (!this.#heldPresence.isEmpty) this.#releaseLater()
   }
 
   publish(message: Publication): void {
@@ -443,6 +459,6 @@ export const connectionKind = (
       'connection.pulse': (connection) => connection.pulse(),
       'connection.keepAlive': (connection) => connection.keepAlive(),
       'connection.awareness': (connection) => connection.releasePresence(),
-      'actor.stopped': (connection) => connection.life.close('document.unavailable', 'the document was closed'),
+      'actor.stopped': (connection) => connection.documentStopped(),
     },
   })

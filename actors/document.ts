@@ -188,6 +188,7 @@ class OpenDocument {
     this.#waiting.add(address)
     try {
       if (existence.isBusy) await existence.whenFree()
+      if (existence.closure !== undefined) await existence.fit()
       if (existence.closure !== undefined) throw existence.closure
       if (participation.epoch) await existence.checkEpoch(participation.epoch)
       if (this.#waiting.has(address)) this.join(address, participation)
@@ -461,7 +462,7 @@ class OpenDocument {
       if (size === 'later') return new Promise<void>((goOn) => this.#waitingEdits.push(goOn)).then(() => this.edit(request, true))
       if (size !== undefined) throw size
       const judgement = this.guard.judge(update, access, author, this.log.document.hasNewStructs(examined.inspection))
-      if (judgement.kind === 'refused') throw new TroupeError(judgement.code, judgement.detail)
+      if (judgement.kind === 'refused') throw new TroupeError(judgement.code, judgement.detail, { rule: judgement.detail })
       if (judgement.kind === 'allowed') this.#admit(update, examined.inspection, author)
     }
     return new Promise((resolve, reject) =>

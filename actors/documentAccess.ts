@@ -38,5 +38,6 @@ export const accessTo = (
 const granted = (access: DocumentAccess | undefined, account: Account, name: string): DocumentAccess => {
   if (access !== undefined) return access
   const { isAllowed, rule } = decide(account, 'document', name, 'read')
-  throw new TroupeError('access.denied', isAllowed ? 'onDocumentAccess' : rule)
+  const decided = isAllowed ? 'onDocumentAccess' : rule
+  throw new TroupeError('access.denied', decided, { rule: decided })
 }

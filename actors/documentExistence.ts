@@ -141,6 +141,12 @@ export class DocumentExistence {
     return this.refusal ?? this.quota.closure(this.#host.log.document.bytes)
   }
 
+  /** It may be large for a tail that is mostly garbage. */
+  async fit(): Promise<void> {
+    const { log } = this.#host
+    if (this.refusal === undefined && log.document.tailBytes > 0) await log.compactAll().catch(() => {}) // then it stays as it is
+  }
+
   /** Empty before the first change. Random (128 bits), so nobody guesses that of another document. */
   async epoch(): Promise<string> {
     const { journals, generation } = this.#options

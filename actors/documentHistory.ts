@@ -10,7 +10,7 @@
  * - Forgetting is by the options, after compactions; what somebody wants forgotten goes at once, out of the document's journal, too.
  */
 import type { DocumentWork } from '../crdt/work.ts'
-import { TroupeError } from './errors.ts'
+import { isTroupeError, TroupeError } from './errors.ts'
 import { type HistoryHost, HistoryInquiry } from './historyInquiry.ts'
 import { HistoryJournal, type HistoryOptions } from './historyJournal.ts'
 import type { HistoryRequest } from './historyMessages.ts'
@@ -55,9 +55,18 @@ export class DocumentHistory {
     this.#line = answer.then(nothing, nothing)
     try {
       return await answer
+    } catch (error) {
+      throw this.#refusal(error)
     } finally {
       this.#waiting--
     }
+  }
+
+  /** What the worker throws, or Yjs in it, is no failure of the document. */
+  #refusal(error: unknown): TroupeError {
+    if (isTroupeError(error)) return error
+    this.#scope.log.error({ document: this.#scope.address, error: String(error) }, 'the history of a document could not be looked at')
+    return new TroupeError('history.unreadable', undefined, { cause: error })
   }
 
   async #inquire(history: HistoryOptions, request: HistoryRequest): Promise<unknown> {

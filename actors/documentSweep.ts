@@ -24,6 +24,8 @@ export interface SweepOptions {
   readonly journals: Journals
   /** What is deleted can be restored for so long. */
   readonly deletedMs: number
+  /** What documents were is kept for so long. 0: for ever. */
+  readonly historyMs?: number
   /** The sums of tenants are kept: what was not measured at the end of a process is measured. */
   readonly countsBytes?: boolean
 }
@@ -36,15 +38,21 @@ export const sweepAddress = 'sweep/documents'
 const dayMs = 24 * 3_600_000
 const pageGapMs = 1_000
 const pageNames = 64
-const purgeTimeoutMs = 60_000
+const longTimeoutMs = 60_000
+
+const records = recordOf('')
+const staged = incomingOf('')
+const histories = 'history/'
+const kinds = [records, staged, histories] as const
+/** History is pruned when it is so much older than it may be: not every day a little. */
+const overdue = 1.125
+type Kind = (typeof kinds)[number]
 
 interface Sweep {
   sweptAt: EpochMs
   /** Where the present sweep is: among the journals of this kind, after this name. Not stored. */
-  at: { readonly kind: string; readonly after: string } | undefined
+  at: { readonly kind: Kind; readonly after: string } | undefined
 }
-
-const kinds = [recordOf(''), incomingOf('')]
 
 class Sweeper {
   readonly #options: SweepOptions
@@ -59,7 +67,7 @@ class Sweeper {
     scope.after('day', isDue ? dayMs : sweep.sweptAt + dayMs - now, { type: 'sweep.day' })
     if (!isDue) return
     scope.persist(['swept', now]).catch(() => {}) // refused, it is done again after the next start
-    sweep.at = { kind: kinds[0] as string, after: '' } // there are two
+    sweep.at = { kind: records, after: '' }
     scope.after('page', pageGapMs, { type: 'sweep.page' })
   }
 
@@ -74,8 +82,9 @@ class Sweeper {
     for (const name of names) {
       const id = name.slice(kind.length)
       try {
-        if (kind === recordOf('')) await this.#look(id, scope)
-        else await this.#lookAtStaged(id, scope)
+        if (kind === records) await this.#look(id, scope)
+        else if (kind === staged) await this.#lookAtStaged(id, scope)
+        else await this.#lookAtHistory(id, scope)
       } catch (error) {
         scope.log.warn({ document: id, error: String(error) }, 'a document could not be swept; it is tried again in a day')
       }
@@ -88,7 +97,7 @@ class Sweeper {
     const address = `document/${id}`
     if (this.#options.countsBytes === true) await this.#count(id, record, scope)
     if (isDue(record, scope.now(), this.#options.deletedMs))
-      await scope.ask<DocumentMessage>(address, { type: 'document.purge', by: '', ifDue: true }, { timeoutMs: purgeTimeoutMs })
+      await scope.ask<DocumentMessage>(address, { type: 'document.purge', by: '', ifDue: true }, { timeoutMs: longTimeoutMs })
     else if (record.movingTo !== undefined || record.gone !== undefined || (await this.#isUnmeasured(address, record)))
       scope.tell<DocumentMessage>(address, { type: 'document.pulse' }) // to be loaded is enough
   }
@@ -102,6 +111,14 @@ class Sweeper {
   async #isUnmeasured(journal: string, { deletedAt, offset }: DocumentRecord): Promise<boolean> {
     if (this.#options.countsBytes !== true || deletedAt !== undefined) return false
     return (await this.#options.journals.head(journal)).last !== offset
+  }
+
+  async #lookAtHistory(id: string, scope: SweepScope): Promise<void> {
+    const { journals, historyMs = 0 } = this.#options
+    if (historyMs === 0) return
+    const [oldest] = await journals.read(histories + id, { limit: 1 })
+    if (oldest !== undefined && oldest.time + historyMs * overdue <= scope.now())
+      await scope.ask<DocumentMessage>(`document/${id}`, { type: 'document.prune' }, { timeoutMs: longTimeoutMs })
   }
 
   /** Content whose record was never written: its process ended in between. */

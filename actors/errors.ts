@@ -239,6 +239,11 @@ const table = {
     retry: true,
     advice: 'Wait for answers before you ask again.',
   },
+  'history.unreadable': {
+    text: 'the history of this document cannot be looked at',
+    retry: false,
+    advice: 'The log says why. Ask for other moments; the document itself is not concerned.',
+  },
   'version.unknown': {
     text: 'the document has no version with this id',
     retry: false,

@@ -97,3 +97,12 @@ export const encodeAwareness = (entries: readonly AwarenessEntry[]): Uint8Array 
       encoding.writeVarString(encoder, state ?? 'null')
     }
   })
+
+/** The client id of the first entry; undefined when there is none, or none can be read. */
+export const firstClient = (update: Uint8Array): number | undefined => {
+  const client = rejecting(() => {
+    const cursor = new Cursor().open(update)
+    return cursor.varUint() === 0 ? undefined : cursor.varUint()
+  })
+  return typeof client === 'number' ? client : undefined
+}

@@ -53,6 +53,8 @@ export const compactionPolicy: CompactionPolicy = { updates: 500, share: 0.02, b
 
 /** Updates that are joined for newcomers. A closed batch is never joined again; the open one at most once for each change. */
 const batchSize = 64
+/** ... or bytes: what is large is not joined again with each keystroke that follows it. */
+const batchBytes = 64 * 1024
 
 /**
  * A larger snapshot goes out in pieces of this size: 256 KiB, so that a line of 10 kB/s brings one within the 30 s in which
@@ -84,6 +86,10 @@ export class DocumentState {
   #knownDeletions: Uint8Array | undefined
   #batches: Inspected[] = []
   #openBatch: Inspected | undefined
+  /** The batches stand for the tail up to here. */
+  #closedTo = 0
+  /** Large updates of the tail, with what was found in them when they came. */
+  readonly #large = new WeakMap<Uint8Array, Inspected>()
   /** Of large batches, for as long as these are there. */
   readonly #batchCuts = new WeakMap<Inspected, Cut>()
   readonly #cuts = new Map<string, Cut>()
@@ -233,6 +239,7 @@ export class DocumentState {
     this.#hasMarkup ||= inspection.hasMarkup
     this.#vectorBytes = undefined
     this.#openBatch = undefined
+    if (own.length >= batchBytes) this.#large.set(own, { bytes: own, inspection })
     return own
   }
 
@@ -253,15 +260,24 @@ export class DocumentState {
     if ('ok' in vector) return vector
     const cut = vectorBytes === undefined || vector.size === 0 ? this.#whole() : this.#cut(vectorBytes, vector)
     const cuts = [cut]
-    for (const batch of this.#joinedTail()) if (integrable(batch.inspection, vector) !== 'known') cuts.push(this.#batchCut(batch, vector))
+    const before: Inspected[] = [this.#snapshot]
+    for (const batch of this.#joinedTail()) {
+      if (integrable(batch.inspection, vector) !== 'known') cuts.push(this.#batchCut(batch, vector, before))
+      before.push(batch)
+    }
     return { ok: true, updates: cuts.flatMap(({ updates }) => updates), isVeiled: cuts.some(({ isVeiled }) => isVeiled) }
   }
 
   /** An import is in the tail until it is compacted. */
-  #batchCut(batch: Inspected, vector: StateVector): Cut {
+  #batchCut(batch: Inspected, vector: StateVector, before: readonly Inspected[]): Cut {
     if (batch.bytes.length <= this.#chunkBytes) return plain([batch.bytes])
-    const news = this.#hasMarkup ? newsFor(batch, vector) : undefined
-    if (news !== undefined) return veiled(veilUpdate(batch, this.#chunkBytes, news))
+    if (this.#hasMarkup) {
+      // An update that was sent twice overlaps with what its reader has just got.
+      const reached = new Map(vector)
+      for (const { inspection } of before) advance(reached, inspection)
+      const news = newsFor(batch, reached)
+      if (news !== undefined) return veiled(veilUpdate(batch, this.#chunkBytes, news))
+    }
     let cut = this.#batchCuts.get(batch)
     if (cut === undefined) {
       cut = this.#hasMarkup ? veiled(veilUpdate(batch, this.#chunkBytes)) : plain(splitUpdate(batch, this.#chunkBytes))
@@ -303,16 +319,32 @@ export class DocumentState {
 
   /** The tail in closed batches and one open batch. */
   #joinedTail(): readonly Inspected[] {
-    while ((this.#batches.length + 1) * batchSize <= this.#tail.length) this.#batches.push(this.#join(this.#batches.length))
-    const open = this.#batches.length * batchSize
-    if (open === this.#tail.length) return this.#batches
-    this.#openBatch ??= this.#join(this.#batches.length)
+    for (let end = this.#batchEnd(); end !== undefined; end = this.#batchEnd()) {
+      this.#batches.push(this.#join(end))
+      this.#closedTo = end
+    }
+    if (this.#closedTo === this.#tail.length) return this.#batches
+    this.#openBatch ??= this.#join(this.#tail.length)
     return [...this.#batches, this.#openBatch]
   }
 
-  #join(batch: number): Inspected {
-    const bytes = mergeInspected(this.#tail.slice(batch * batchSize, (batch + 1) * batchSize).map(inspected))
-    return inspected(bytes)
+  /** Where the batch ends that begins at `#closedTo`; undefined while it is open. A large update is one by itself. */
+  #batchEnd(): number | undefined {
+    let bytes = 0
+    for (let end = this.#closedTo; end < this.#tail.length; end++) {
+      const size = (this.#tail[end] as Uint8Array).length // end is in bounds
+      if (size >= batchBytes && end > this.#closedTo) return end
+      bytes += size
+      if (bytes >= batchBytes || end + 1 - this.#closedTo === batchSize) return end + 1
+    }
+    return undefined
+  }
+
+  #join(end: number): Inspected {
+    const known = (bytes: Uint8Array) => this.#large.get(bytes) ?? inspected(bytes)
+    const updates = this.#tail.slice(this.#closedTo, end).map(known)
+    const [only] = updates
+    return only !== undefined && updates.length === 1 ? only : inspected(mergeInspected(updates))
   }
 
   needsCompaction(policy: CompactionPolicy = compactionPolicy): boolean {
@@ -341,6 +373,7 @@ export class DocumentState {
     this.#vectorBytes = undefined
     this.#knownDeletions = undefined
     this.#batches = []
+    this.#closedTo = 0
     this.#openBatch = undefined
     return { ok: true, setAside: next.setAside }
   }

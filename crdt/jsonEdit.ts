@@ -377,7 +377,7 @@ class Editing {
     if (index > text.length || length > text.length - index)
       throw new Misfit(`the text has ${text.length} units; ${index}${length === 0 ? '' : ` to ${index + length}`} is beyond its end`)
     if (splitsPair(text, index) || splitsPair(text, index + length)) throw new Misfit('a position lies inside a character')
-    this.#walk.step(0, text.length / 64)
+    this.#walk.step(0)
     if (op === 'delete') return text.delete(index, length)
     if (operation.attributes !== undefined) checkValue(operation.attributes, this.#walk, 0)
     if (op === 'format') return text.format(index, length, operation.attributes)

@@ -226,8 +226,8 @@ export class TroupeServer {
       },
       updateLimits: { ...updateLimits, structs: documents.structs, depth: documents.depth },
     })
-    const { deletedMs, tenantBytes } = documents
-    const sweep = sweepKind({ journals: this.journals, deletedMs, countsBytes: tenantBytes > 0 })
+    const { deletedMs, historyMs, tenantBytes } = documents
+    const sweep = sweepKind({ journals: this.journals, deletedMs, historyMs, countsBytes: tenantBytes > 0 })
     return [
       document,
       sweep,

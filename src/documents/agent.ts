@@ -230,7 +230,8 @@ export class AgentSession {
 
   #lost(code: ErrorCode, detail: string): void {
     const reason = new TroupeError(code, detail === '' ? undefined : detail)
-    if (!errorTable[code].retry) return this.leave(reason)
+    // Whoever opens it can try again; who is in it already comes back by itself.
+    if (!errorTable[code].retry || this.#opened !== undefined) return this.leave(reason)
     this.#state = 'connecting'
     this.#address = ''
     this.#host.world.log.info({ document: this.#document, code }, 'an agent has lost its document and comes back')

@@ -8,11 +8,20 @@ import type { DocumentWork } from '../../crdt/work.ts'
 const noBytes = new Uint8Array(0)
 const encoder = new TextEncoder()
 
-/** Nesting of what lies in a document, and how much one request may look at or make: eight times the values of a 16 MiB body. */
-const editLimits = { depth: 200, values: 20_000_000 }
+/** Nesting of what lies in a document after an edit. */
+const depth = 200
+/**
+ * Values that an edit may look at or make: some, and as many as there are bytes twice over. What is small is done where it is, so a
+ * request of a few bytes that copies and copies must end within some ten milliseconds (100 000 values: 60 ms).
+ */
+const leastValues = 50_000
 
 /** Errors: `command.bad_parameters` for a root that is not of the form, `document.misfit` for what cannot be read. */
-export const readAs = async (work: DocumentWork, { snapshot, tail }: Pick<DocumentBytes, 'snapshot' | 'tail'>, wanted: Wanted): Promise<string> => {
+export const readAs = async (
+  work: DocumentWork,
+  { snapshot, tail }: Pick<DocumentBytes, 'snapshot' | 'tail'>,
+  wanted: Wanted,
+): Promise<string> => {
   const read = await work.run('readContent', snapshot, tail, wanted)
   if (read.ok) return read.text
   throw new TroupeError(
@@ -39,7 +48,9 @@ export const changeBy = async (
   operations: readonly Operation[],
   client: number | undefined,
 ): Promise<Uint8Array> => {
-  const edit = await work.run('editJson', snapshot, tail, encoder.encode(JSON.stringify(operations)), client, editLimits)
+  const bytes = encoder.encode(JSON.stringify(operations))
+  const size = tail.reduce((sum, update) => sum + update.length, snapshot.length + bytes.length)
+  const edit = await work.run('editJson', snapshot, tail, bytes, client, { depth, values: leastValues + 2 * size })
   if (edit.ok) return edit.update
   throw new TroupeError(edit.code === 'test' ? 'document.changed' : 'document.misfit', `operation ${edit.index}: ${edit.detail}`)
 }

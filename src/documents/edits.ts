@@ -71,7 +71,7 @@ export class DocumentEdits {
   }
 
   /** Errors: `document.changed`, `document.busy`, what `make` throws, those of `document.state` and `document.edit`. */
-  change(request: ChangeRequest): Promise<Made> {
+  async change(request: ChangeRequest): Promise<Made> {
     const line = this.#line(request.address)
     if (line.waiting >= mostWaiting) throw new TroupeError('document.busy', `${mostWaiting} changes wait`)
     line.waiting++

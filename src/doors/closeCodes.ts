@@ -31,6 +31,7 @@ const codes: Partial<Record<ErrorCode, Close>> = {
   'document.unavailable': { code: 1011, retry: true },
   'document.busy': { code: 1013, retry: true },
   'document.unsaved': { code: 1013, retry: true },
+  'document.unknown': { code: 4404, retry: false },
   'document.deleted': { code: 4410, retry: false },
   'document.renamed': { code: 4410, retry: false },
   'document.epoch': { code: 4409, retry: false },

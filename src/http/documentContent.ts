@@ -1,5 +1,5 @@
 /**
- * What is in a document, over HTTP, for programs that know no Yjs and for those that do. Reference: docs/reference/documents.md.
+ * What is in a document, over HTTP, for programs that know no Yjs and for those that do. Reference: docs/documents-api.md.
  *
  *   GET   /v1/documents/{name}/content     in the form that is asked for
  *   PATCH /v1/documents/{name}/content     operations; all of them or none

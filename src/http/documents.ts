@@ -1,5 +1,5 @@
 /**
- * Documents over HTTP: their life. Reference: docs/reference/documents.md.
+ * Documents over HTTP: their life. Reference: docs/documents-api.md.
  *
  *   PUT    /v1/documents/{name}            create, with content or without          201
  *   GET    /v1/documents                   list

@@ -59,6 +59,7 @@ const statuses: Readonly<Record<ErrorCode, HttpStatus>> = {
   'history.pruned': 410,
   'history.too_large': 413,
   'history.busy': 503,
+  'history.unreadable': 500,
   'version.unknown': 404,
   'auth.required': 401,
   'auth.failed': 401,

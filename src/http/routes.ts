@@ -32,6 +32,7 @@ const index = {
   channels: '/v1/channels',
   messages: '/v1/channels/{name}/messages',
   events: '/v1/channels/{name}/events',
+  api: '/v1/openapi.json',
   health: '/health',
   ready: '/ready',
   status: '/status',

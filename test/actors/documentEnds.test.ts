@@ -56,10 +56,13 @@ describe('when the process ends in the middle', () => {
     const ends = await atEachWrite(one, 'a', { type: 'document.rename', by, to: 'b' }, async (house, at) => {
       const [old, next] = [await found(house, 'a'), await found(house, 'b')]
       // It goes on as soon as somebody opens it, so `b` was looked at when the first answer was there.
-      expect([
-        ['hello', ''],
-        ['document.renamed', 'hello'],
-      ], at).toContainEqual([old, next])
+      expect(
+        [
+          ['hello', ''],
+          ['document.renamed', 'hello'],
+        ],
+        at,
+      ).toContainEqual([old, next])
       await house.life('a', { type: 'document.rename', by, to: 'b' })
       expect([await found(house, 'a'), await found(house, 'b')], at).toEqual(['document.renamed', 'hello'])
       expect(await house.journals.list('incoming/')).toEqual([])
@@ -81,7 +84,8 @@ describe('when the process ends in the middle', () => {
   it('a copy is there or not, and the original is what it was', async () => {
     const ends = await atEachWrite(one, 'a', { type: 'document.copy', by, to: 'b' }, async (house, at) => {
       expect(await found(house, 'a'), at).toBe('hello')
-      if ((await found(house, 'b')) === '') expect(await codeOf(house.life('a', { type: 'document.copy', by, to: 'b' }))).toMatch(/^no error/)
+      if ((await found(house, 'b')) === '')
+        expect(await codeOf(house.life('a', { type: 'document.copy', by, to: 'b' }))).toMatch(/^no error/)
       expect(await found(house, 'b'), at).toBe('hello')
     })
     expect(ends).toBeGreaterThan(5)
@@ -128,6 +132,34 @@ describe('when the process ends in the middle', () => {
 })
 
 describe('when the disk refuses in the middle', () => {
+  it('at any one of the writes, the document is the old or the new, whole, and what was asked for can be asked for again', async () => {
+    const requests: readonly [DocumentLifeRequest, result: string, name: string][] = [
+      [{ type: 'document.rename', by, to: 'b' }, 'hello', 'b'],
+      [{ type: 'document.copy', by, to: 'b' }, 'hello', 'b'],
+      [{ type: 'document.reset', by, update: updateOf('new') }, 'new', 'a'],
+      [{ type: 'document.purge', by }, 'document.deleted', 'a'],
+    ]
+    for (const [request, result, name] of requests) {
+      let refusals = 0
+      for (let write = 0; write < mostWrites; write++) {
+        const house = await DocumentHouse.open()
+        await one(house)
+        await house.refuseAt(write)
+        const first = await codeOf(house.life('a', request))
+        const isDone = first.startsWith('no error')
+        expect(isDone ? 'storage.full' : first, `${request.type}, write ${write}`).toMatch(/^storage\.full|^document\.unavailable/)
+        if (!isDone) {
+          const left = [await found(house, 'a'), await found(house, name)]
+          expect(left.includes('hello') || left.includes(result), `${request.type}, write ${write}: ${left}`).toBe(true)
+          expect(await codeOf(house.life('a', request)), `${request.type}, write ${write}`).toMatch(/^no error|^document\.exists/)
+        }
+        expect(await found(house, name), `${request.type}, write ${write}`).toBe(result)
+        if (!isDone) refusals++
+      }
+      expect(refusals, request.type).toBeGreaterThan(2)
+    }
+  })
+
   it('nothing has changed, or it is finished when the disk is in order, and the document works', async () => {
     for (const request of [
       { type: 'document.rename', by, to: 'b' },

@@ -5,6 +5,7 @@ import { type DocumentOptions, documentKind } from '../../actors/document.ts'
 import type { DocumentDescription, DocumentLifeRequest, DocumentMessage, Participation, Refused } from '../../actors/documentMessages.ts'
 import { type SweepMessage, sweepKind } from '../../actors/documentSweep.ts'
 import { usageKind } from '../../actors/documentUsage.ts'
+import { TroupeError } from '../../actors/errors.ts'
 import type { Journals } from '../../actors/journal.ts'
 import type { Publication } from '../../actors/publication.ts'
 import { defineActor } from '../../actors/system/definition.ts'
@@ -22,7 +23,11 @@ const work: DocumentWork = {
   },
 }
 
-type ClientMessage = Publication | Refused | { type: 'join'; document: string; participation: Participation } | { type: 'say'; document: string; message: DocumentMessage }
+type ClientMessage =
+  | Publication
+  | Refused
+  | { type: 'join'; document: string; participation: Participation }
+  | { type: 'say'; document: string; message: DocumentMessage }
 
 /** What the actor of a connection does, without a socket. */
 class Told {
@@ -130,6 +135,11 @@ export class DocumentHouse {
     await this.crash(mortal(write, isWritten))
   }
 
+  /** The disk refuses one of the writes to come. */
+  async refuseAt(write: number): Promise<void> {
+    await this.crash(moody(write))
+  }
+
   /** The process ends without a word, and the next one starts. */
   async crash(wrap?: (journals: Journals) => Journals): Promise<void> {
     this.disk.crash()
@@ -147,21 +157,37 @@ export class DocumentHouse {
 const writes: ReadonlySet<PropertyKey> = new Set(['append', 'saveSnapshot', 'trim', 'remove'])
 
 /** From the write with this number on (0: the next) nobody gets an answer. */
-const mortal = (write: number, isWritten: boolean) => (journals: Journals): Journals => {
-  let left = write
-  const never = new Promise<never>(() => {})
-  return new Proxy(journals, {
-    get: (target, key) => {
-      const method = Reflect.get(target, key) as (...given: unknown[]) => unknown // the role has methods only
-      return (...given: unknown[]) => {
-        if (left < 0) return key === 'onStatus' || key === 'status' ? method.apply(target, given) : never
-        if (!writes.has(key) || left-- > 0) return method.apply(target, given)
-        if (isWritten) void (method.apply(target, given) as Promise<unknown>).catch(() => {})
-        return never
-      }
-    },
-  })
-}
+const mortal =
+  (write: number, isWritten: boolean) =>
+  (journals: Journals): Journals => {
+    let left = write
+    const never = new Promise<never>(() => {})
+    return new Proxy(journals, {
+      get: (target, key) => {
+        const method = Reflect.get(target, key) as (...given: unknown[]) => unknown // the role has methods only
+        return (...given: unknown[]) => {
+          if (left < 0) return key === 'onStatus' || key === 'status' ? method.apply(target, given) : never
+          if (!writes.has(key) || left-- > 0) return method.apply(target, given)
+          if (isWritten) void (method.apply(target, given) as Promise<unknown>).catch(() => {})
+          return never
+        }
+      },
+    })
+  }
+
+/** The write with this number (0: the next) is refused. */
+const moody =
+  (write: number) =>
+  (journals: Journals): Journals => {
+    let left = write
+    return new Proxy(journals, {
+      get: (target, key) => {
+        const method = Reflect.get(target, key) as (...given: unknown[]) => unknown // the role has methods only
+        return (...given: unknown[]) =>
+          writes.has(key) && left-- === 0 ? Promise.reject(new TroupeError('storage.full')) : method.apply(target, given)
+      },
+    })
+  }
 
 export class Client {
   readonly #told: Told

@@ -107,6 +107,8 @@ describe('who the claims make', () => {
     ['scope as list', { sub: 'a', scope: ['a'] }, {}, 'auth.failed: token: scope is not a text'],
     ['jti', { sub: 'a', jti: 't1' }, {}, { tokenId: 't1' }],
     ['jti as number', { sub: 'a', jti: 1 }, {}, 'auth.failed: token: jti is not a text'],
+    ['epoch', { sub: 'a', epoch: 'e1' }, {}, { epoch: 'e1' }],
+    ['epoch as number', { sub: 'a', epoch: 1 }, {}, 'auth.failed: token: epoch is not a text'],
     ['iat', { sub: 'a', iat: 900 }, {}, { issuedAt: 900_000 }],
     ['the last of two equal claims, as RFC 7519 §4 says', '{"sub":"alice","sub":"bob"}', {}, { user: 'bob' }],
     ['no object', '["alice"]', {}, 'auth.failed: token: malformed'],

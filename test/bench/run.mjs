@@ -2,7 +2,7 @@
 /**
  * npm run bench -- [SECTION …] [--quick] [--repeat N] [--only PRODUCT,…] [--dist DIRECTORY] [--cpu-prof]
  *
- * Measures Troupe beside what else serves Yjs documents (fanout, trace, idle, actors, join, slow-link) and beside Socket.IO (channels,
+ * Measures Troupe beside what else serves Yjs documents (fanout, trace, idle, actors, join, slow-link, presence) and beside Socket.IO (channels,
  * idle-bus), each server in a process of its own, in turn, on the same machine, in the same run. What each section shows stands at
  * its head below and, with a measured run, in docs/bench.md.
  *
@@ -23,7 +23,7 @@ import { diskBytes, flushMs, products, runLoad, startServer } from './lib/proces
 const here = (path) => fileURLToPath(new URL(path, import.meta.url))
 const root = here('../../')
 const results = here('./results/')
-const sections = ['fanout', 'trace', 'idle', 'actors', 'join', 'slow-link', 'channels', 'idle-bus']
+const sections = ['fanout', 'trace', 'idle', 'actors', 'join', 'slow-link', 'presence', 'channels', 'idle-bus']
 const { values: flags, positionals } = parseArgs({
   allowPositionals: true,
   options: {
@@ -491,6 +491,63 @@ const slowLink = async () => {
   return { title: 'slow-link (2 Mbit/s, stock y-websocket)', markdown: table(heads, rows), lines, runs }
 }
 
+// ── presence ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+/**
+ * Shows what a crowd costs that looks on: 500 viewers of one document, each moves its cursor once a second, and 50 edits a second. Once
+ * with viewers that only say what they do, and once with such as send back whatever they learn, as y-websocket does.
+ */
+const presence = async () => {
+  const runs = []
+  for (let turn = 0; turn < repeat; turn++) {
+    for (const echoes of [false, true]) {
+      say(`presence ${echoes ? 'with echoes ' : ''}${turn + 1} of ${repeat}`)
+      const run = await attempt(`presence, echoes: ${echoes}`, () =>
+        withServer('troupe', true, async ({ server }) => {
+          const task = { viewers: 500, editsPerSecond: 50, seconds: isQuick ? 6 : 15, warmUpSeconds: 4, sampleEvery: 25, echoes }
+          const result = await runLoad('presence.mjs', { port: server.port, pid: server.pid, ...task })
+          return { ...result, complaints: server.complaints() }
+        }),
+      )
+      if (run !== undefined) runs.push(run)
+    }
+  }
+  const rows = []
+  const lines = []
+  for (const echoes of [false, true]) {
+    const of = runs.filter((run) => run.echoes === echoes)
+    if (of.length === 0) continue
+    const run = middle(of, ({ serverCpuShare }) => serverCpuShare)
+    rows.push([
+      echoes ? 'send back what they learn' : 'say what they do',
+      `${round(run.serverCpuShare * 100, 0)} %`,
+      `${round(run.loadCpuShare * 100, 0)} %`,
+      milliseconds(run.editP50),
+      milliseconds(run.editP95),
+      milliseconds(run.presenceP50),
+      milliseconds(run.presenceP95),
+      round(run.messagesPerViewer, 1),
+      mebibytes(run.peakKib * 1024),
+    ])
+    for (const text of new Set(of.flatMap((one) => [...one.noteworthy, ...one.complaints]))) note(`presence, echoes ${echoes}: ${text}`)
+    if (echoes) continue
+    lines.push(budget('500 viewers at 1 Hz and 50 edits/s, share of a core', run.serverCpuShare * 100, 50, '%'))
+    lines.push(budget('500 viewers at 1 Hz and 50 edits/s, p95 of an edit', run.editP95, 50, 'ms'))
+  }
+  const heads = [
+    'viewers',
+    'server CPU',
+    'load CPU',
+    'edit p50',
+    'edit p95',
+    'cursor p50',
+    'cursor p95',
+    'presence messages/s each',
+    'peak MiB',
+  ]
+  return { title: 'presence', markdown: table(heads, rows), lines, runs }
+}
+
 // ── channels ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
 /**
@@ -597,7 +654,7 @@ const machine = {
   repeat,
   versions: versions(),
 }
-const programs = { fanout, trace, idle, actors, join: joinAtOnce, 'slow-link': slowLink, channels, 'idle-bus': idleBus }
+const programs = { fanout, trace, idle, actors, join: joinAtOnce, 'slow-link': slowLink, presence, channels, 'idle-bus': idleBus }
 const done = []
 for (const name of sections.filter((section) => wanted.includes(section))) {
   const section = await attempt(name, programs[name])

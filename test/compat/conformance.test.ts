@@ -7,7 +7,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { WebSocketServer } from 'ws'
 import { secret, token } from '../auth/tokens.ts'
 import { mainProgram, type Running, startTroupe, temporaryDirectory } from '../support/process.ts'
-import type { Target } from './yjs-server-suite/check.ts'
+import type { Check, Target } from './yjs-server-suite/check.ts'
 import { checks, checksOf, runCheck } from './yjs-server-suite/suite.ts'
 import type { Wire } from './yjs-server-suite/wire.ts'
 
@@ -48,13 +48,18 @@ const targetOf = (wire: Wire): Target => ({
   patienceMs: 10_000,
 })
 
+const fast = (wire: Wire) => checksOf(wire).filter(({ isSlow }) => isSlow !== true)
+
 describe.each(['yjs', 'hocuspocus'] as const)('on the wire of %s', (wire) => {
-  for (const check of checksOf(wire).filter(({ isSlow }) => isSlow !== true)) {
-    it(`${check.id}: ${check.title}`, async () => {
-      const { outcome, reason } = await runCheck(check, targetOf(wire))
-      expect([outcome, reason]).toEqual(['pass', ''])
-    })
+  const passes = async (check: Check) => {
+    const { outcome, reason } = await runCheck(check, targetOf(wire))
+    expect([outcome, reason]).toEqual(['pass', ''])
   }
+  // Most of their time is waiting, and each has documents of its own.
+  for (const check of fast(wire).filter(({ needs }) => needs !== 'server')) {
+    it.concurrent(`${check.id}: ${check.title}`, () => passes(check))
+  }
+  for (const check of fast(wire).filter(({ needs }) => needs === 'server')) it(`${check.id}: ${check.title}`, () => passes(check))
 })
 
 interface Ended {

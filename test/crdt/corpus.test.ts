@@ -12,8 +12,8 @@ import {
   chain,
   crowd,
   hugeLengths,
-  longStretch,
   loneSurrogate,
+  longStretch,
   nested,
   nestedElements,
   roots,
@@ -116,8 +116,7 @@ describe('crafted updates', () => {
       return best / bytes.length
     }
     const usual = time(Y.encodeStateAsUpdate(session(3, 2_000, 3).docs[0] as Y.Doc))
-    for (const [name, bytes] of taken.filter(([, { length }]) => length > 10_000))
-      expect(time(bytes) / usual, name).toBeLessThan(60)
+    for (const [name, bytes] of taken.filter(([, { length }]) => length > 10_000)) expect(time(bytes) / usual, name).toBeLessThan(60)
   })
 
   it('[BIG24] state vectors: 100 000 clients are answered, more are refused', () => {

@@ -7,6 +7,8 @@ import { Misfit, plainAt, pointerTokens, withChange } from '../../crdt/jsonPoint
 import { isEqual, type Json, type JsonObject, Walk } from '../../crdt/jsonValue.ts'
 import { documentJson } from '../../crdt/jsonView.ts'
 import type { Operation } from '../../crdt/operations.ts'
+import { readContent } from '../../crdt/read.ts'
+import { inspectUpdate } from '../../crdt/update.ts'
 
 const limits = { depth: 200, values: 1_000_000 }
 const none = new Uint8Array(0)
@@ -119,6 +121,80 @@ describe('operations on a document', () => {
         }
       }),
       { numRuns: 500 },
+    )
+  })
+
+  it('are made or refused, whatever they are and wherever they go; what comes out can be read in every form', () => {
+    const name = fc.constantFrom('map', 'list', 'text', 'xml', 'new')
+    const part = fc.constantFrom('0', '1', '2', '-', 'a', 'plain', 'text', '@level', '@', '')
+    const anywhere = fc.tuple(name, fc.array(part, { maxLength: 4 })).map(([root, rest]) => `/${[root, ...rest].join('/')}`)
+    const number = fc.integer({ min: 0, max: 12 })
+    const node = fc.constantFrom<Json>(
+      { type: 'text', text: 'words' },
+      {
+        type: 'paragraph',
+        attrs: { level: 1 },
+        content: [
+          { type: 'text', text: 'b😀', marks: [{ type: 'bold' }] },
+          { type: 'text', text: 'c' },
+        ],
+      },
+      [
+        { type: 'hr' },
+        {
+          type: 'text',
+          text: 'x',
+          marks: [
+            { type: 'link', attrs: { href: 'a' } },
+            { type: 'link', attrs: { href: 'b' } },
+          ],
+        },
+      ],
+    )
+    const formats = fc.constantFrom<JsonObject>({}, { bold: true }, { bold: null }, { header: 1 })
+    const any: fc.Arbitrary<Operation> = fc.oneof(
+      fc.record({
+        op: fc.constantFrom('add' as const, 'replace' as const),
+        path: anywhere,
+        value: fc.oneof(value, node),
+        as: fc.constantFrom(undefined, 'text', 'plain', 'xml'),
+      }),
+      fc.record({ op: fc.constant('remove' as const), path: anywhere }),
+      fc.record({ op: fc.constantFrom('move' as const, 'copy' as const), from: anywhere, path: anywhere }),
+      fc.record({
+        op: fc.constant('insert' as const),
+        path: anywhere,
+        index: number,
+        text: fc.constantFrom('x', 'line\n', '😀'),
+        attributes: formats,
+      }),
+      fc.record({ op: fc.constant('delete' as const), path: anywhere, index: number, length: number }),
+      fc.record({ op: fc.constant('format' as const), path: anywhere, index: number, length: number, attributes: formats }),
+    )
+    const start = made((doc) => {
+      doc.getMap('map').set('text', new Y.Text('a😀b'))
+      doc.getMap('map').set('plain', { a: [1, { b: 2 }] })
+      doc.getMap('map').set('bytes', new Uint8Array([1, 2]))
+      doc.getArray('list').push([1, new Y.Map([['a', new Y.Array()]]), new Y.Text('t')])
+      doc.getText('text').insert(0, 'a😀b')
+      doc.getText('text').insertEmbed(1, { image: 'a' })
+      doc.getXmlFragment('xml').insert(0, [new Y.XmlElement('p'), new Y.XmlText('words')])
+    })
+    const state = Y.encodeStateAsUpdate(start)
+    fc.assert(
+      fc.property(fc.array(any, { minLength: 1, maxLength: 5 }), (operations) => {
+        const result = editJson(state, [], bytesOf(operations), 7, limits)
+        if (!result.ok) return
+        const tail = result.update.length === 0 ? [] : [result.update]
+        for (const update of tail) expect(inspectUpdate(update)).toMatchObject({ ok: true })
+        for (const format of ['json', 'roots'] as const) expect(readContent(state, tail, { format })).toMatchObject({ ok: true })
+        for (const format of ['text', 'html', 'prosemirror', 'delta'] as const)
+          for (const root of ['map', 'text', 'xml', 'new']) {
+            const read = readContent(state, tail, { format, root })
+            if (!read.ok) expect(read.code).toBe('root')
+          }
+      }),
+      { numRuns: 1_000 },
     )
   })
 

@@ -1,8 +1,8 @@
-import { describe, expect, it } from 'vitest'
+import { describe, expect, it, vi } from 'vitest'
 import type { PublishOptions } from '../../actors/command.ts'
 import { TroupeError } from '../../actors/errors.ts'
 import type { Hooks } from '../../actors/hooks.ts'
-import { combineHooks } from '../../src/extend/hooks.ts'
+import { combineChecks, combineHooks } from '../../src/extend/hooks.ts'
 import { quiet, SimulatedClock } from '../support/world.ts'
 import { clientOf, listeningLog } from './client.ts'
 
@@ -220,5 +220,78 @@ describe('what happened already', () => {
       'second.onDisconnect: a hook timed out',
       'second.onDisconnect: a hook refused what had happened already',
     ])
+  })
+})
+
+describe('hooks for documents', () => {
+  const change = { document: 'plans/a', tenant: '', user: 'ada', via: '', doc: {} as never, update: new Uint8Array(0) }
+  const checks = (...hooks: Hooks[]) => {
+    const { log, lines } = listeningLog()
+    const parts = hooks.map((each, i) => ({ name: `plugin${i}`, hooks: each }))
+    return { lines, validation: combineChecks(parts, { log }) }
+  }
+
+  it('about access see what the ones before made of it, and the name of the document stays', async () => {
+    const { combined } = combine(
+      { onDocumentAccess: (_, name, access) => (name === 'plans/a' && access === 'none' ? 'read' : undefined) },
+      { onDocumentAccess: async (_, name, access) => (name === 'plans/a' && access === 'read' ? 'comment' : access) },
+    )
+    expect(await combined.onDocumentAccess?.(ada, 'plans/a', 'none')).toBe('comment')
+    expect(await combined.onDocumentAccess?.(ada, 'plans/b', 'none')).toBe('none')
+  })
+
+  it('about access that return something else have refused', () => {
+    const { combined } = combine({ onDocumentAccess: () => 'admin' as never })
+    expect(() => combined.onDocumentAccess?.(ada, 'plans/a', 'write')).toThrow(expect.objectContaining({ code: 'hook.rejected' }))
+  })
+
+  it('about stateless messages: one that says so is enough, and all are called', async () => {
+    const called: string[] = []
+    const hook = (name: string, answer: boolean | void | Promise<boolean>): Hooks => ({
+      onStateless: () => {
+        called.push(name)
+        return answer
+      },
+    })
+    expect(
+      await combine(hook('a', undefined), hook('b', Promise.resolve(true)), hook('c', false)).combined.onStateless?.(ada, 'd', ''),
+    ).toBe(true)
+    expect(called).toEqual(['a', 'b', 'c'])
+    expect(combine(hook('a', undefined), hook('b', false)).combined.onStateless?.(ada, 'd', '')).toBe(false)
+  })
+
+  it('about changes cover what their patterns name; without any there are none', () => {
+    const check = vi.fn()
+    const { validation } = checks({ onDocumentChange: { documents: ['plans/*', 'x'], check } }, {})
+    expect(['plans/a', 'x', 'plan', 'xx'].map((name) => validation?.covers(name))).toEqual([true, true, false, false])
+    validation?.check(change)
+    validation?.check({ ...change, document: 'notes' })
+    expect(check.mock.calls).toEqual([[change]])
+    expect(checks({}).validation).toBeUndefined()
+    expect(checks({ onDocumentChange: check }).validation?.covers('anything')).toBe(true)
+  })
+
+  it('about changes that return a promise have refused: what it says would come too late', async () => {
+    const { validation, lines } = checks({ onDocumentChange: async () => Promise.reject(new Error('late')) })
+    expect(() => validation?.check(change)).toThrow(
+      expect.objectContaining({ code: 'document.invalid', detail: 'plugin0.onDocumentChange is not synchronous' }),
+    )
+    await quiet()
+    expect(lines.length).toBe(1)
+  })
+
+  it('about changes show the client what they throw as a TroupeError, and of anything else only their name', () => {
+    const throwing = (error: unknown) =>
+      checks({
+        onDocumentChange: () => {
+          throw error
+        },
+      }).validation
+    expect(() => throwing(new TroupeError('document.invalid', 'two titles'))?.check(change)).toThrow(
+      expect.objectContaining({ detail: 'two titles' }),
+    )
+    expect(() => throwing(new Error('secret'))?.check(change)).toThrow(
+      expect.objectContaining({ code: 'document.invalid', detail: 'plugin0.onDocumentChange failed' }),
+    )
   })
 })

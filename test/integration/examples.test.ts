@@ -4,6 +4,7 @@ import { readFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { afterEach, describe, expect, it, onTestFinished } from 'vitest'
 import { BusClient, closeBusClients } from '../support/bus.ts'
+import { openEditor, synced } from '../support/editors.ts'
 import { startTroupe, temporaryDirectory } from '../support/process.ts'
 import { until } from '../support/wait.ts'
 
@@ -68,6 +69,33 @@ describe('examples/bus-client.ts', () => {
   })
 })
 
+describe('examples/agent.ts', () => {
+  it('corrects what people type, is seen by them, and leaves in good order', async () => {
+    const data = temporaryDirectory()
+    const program = fileURLToPath(new URL('../../dist/programs/agent.js', import.meta.url))
+    const agent = spawn(process.execPath, [program, data.path, '0'], { stdio: ['ignore', 'pipe', 'inherit'] })
+    onTestFinished(() => {
+      agent.kill('SIGKILL')
+      data.remove()
+    })
+    let port = ''
+    agent.stdout.on('data', (chunk: Buffer) => {
+      port = /listening on (\d+)/.exec(chunk.toString())?.[1] ?? port
+    })
+    await until(() => port !== '', 'the port')
+    const editor = openEditor(`ws://127.0.0.1:${port}/docs`, 'example', { text: 'codemirror' })
+    onTestFinished(() => editor.close())
+    await synced(editor)
+    editor.text.insert(0, 'teh cat and teh dog recieve ')
+    await until(() => editor.text.toString() === 'the cat and the dog receive ', 'the corrections')
+    const names = () => [...editor.provider.awareness.getStates().values()].map(({ user }) => user?.name)
+    await until(() => names().includes('Proofreader'), 'the agent among those who are here')
+    const exited = new Promise((resolve) => agent.once('exit', resolve))
+    agent.kill('SIGTERM')
+    expect(await exited).toBe(0)
+  })
+})
+
 describe('the code in the docs', () => {
   const read = (path: string) => readFileSync(new URL(`../../${path}`, import.meta.url), 'utf8')
 
@@ -76,6 +104,7 @@ describe('the code in the docs', () => {
     ['docs/actors.md', 'const order', 'examples/order.ts'],
     ['docs/channels.md', 'const hear', 'examples/bus-client.ts'],
     ['docs/extend.md', 'const gameScore', 'examples/game-score.ts'],
+    ['docs/documents-api.md', 'const correct', 'examples/agent.ts'],
   ])('%s: %s stands so in %s', (page, name, example) => {
     const block = [...read(page).matchAll(/```ts\n([\s\S]*?)```/g)].map((match) => match[1] ?? '').find((text) => text.includes(name))
     const definition = block?.slice(block.indexOf(name)).split('\n\n')[0]?.trim()

@@ -73,7 +73,7 @@ const metric = async (http: string, name: string): Promise<number> => {
 const seed = Number(process.env.SEED ?? 20_261_121)
 
 describe('a store that refuses every tenth commit of documents', () => {
-  it(`[SE1] loses nothing, shows it, and everybody hears in the end that all is saved (seed ${seed})`, async () => {
+  it(`[SVE1] loses nothing, shows it, and everybody hears in the end that all is saved (seed ${seed})`, async () => {
     const path = directory()
     const { journals, ws, http, stop } = await start(path)
     journals.isRefused = (commit) => commit % 10 === 0
@@ -111,7 +111,7 @@ describe('a store that refuses every tenth commit of documents', () => {
 })
 
 describe('a store that refuses all commits for a while', () => {
-  it('[SE2] keeps what clients wrote, unacknowledged, and stores it when it can, though its author has left', async () => {
+  it('[SVE2] keeps what clients wrote, unacknowledged, and stores it when it can, though its author has left', async () => {
     const { journals, ws, http, troupe } = await start(directory())
     const a = openTiptap(`${ws}/hocuspocus`, 'kept', { awareness: null }) // presence is remembered for a while, and holds the document
     await until(() => a.provider.synced && !a.provider.hasUnsyncedChanges, 'the beginning')

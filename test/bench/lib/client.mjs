@@ -30,7 +30,7 @@ export class Client {
   #left = 0
   #opcode = 0
 
-  /** `on.update(bytes, at, end, kind)`: an update, kind 1 (the last of the answer to step 1) or 2. Bytes are valid during the call only. */
+  /** `on.awareness(bytes, at, end)`: presence. `on.update(bytes, at, end, kind)`: an update, kind 1 (the last of the answer to step 1) or 2. Bytes are valid during the call only. */
   constructor({ port, wire, document, on = {}, wholeFrames = false, stateVector = [0] }) {
     this.on = on
     this.document = document
@@ -171,6 +171,11 @@ export class Client {
     if (type === 8) {
       this.acknowledged++
       this.on.acknowledged?.()
+      return
+    }
+    if (type === 1 && this.on.awareness !== undefined) {
+      cursor.varUint()
+      this.on.awareness(bytes, cursor.at, end)
       return
     }
     if (type !== 0) return

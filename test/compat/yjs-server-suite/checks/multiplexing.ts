@@ -106,6 +106,9 @@ export const multiplexingChecks: readonly Check[] = [
       const { kick, patienceMs } = context.target
       const a = await context.join()
       const b = await context.join({ socket: a.socket, document: context.newName() })
+      a.text.insert(0, 'not nothing')
+      await context.roundTrip(a)
+      await context.quiet()
       const before = a.messages.length
       await kick?.(context.document)
       const wayBack = () =>

@@ -1,0 +1,201 @@
+/** What is looked at before a change enters a document, and what that may cost. */
+import { afterEach, describe, expect, it, vi } from 'vitest'
+import * as Y from 'yjs'
+import { DocumentGuard, type GuardOptions } from '../../actors/documentGuard.ts'
+import { DocumentPresence } from '../../actors/documentPresence.ts'
+import { TroupeError } from '../../actors/errors.ts'
+import type { DocumentChange } from '../../actors/hooks.ts'
+import type { Scope } from '../../actors/system/scope.ts'
+import { decodeAwareness, encodeAwareness } from '../../crdt/awareness.ts'
+import { DocumentState } from '../../crdt/document.ts'
+import { Shadow } from '../../crdt/shadow.ts'
+import { SimulatedClock } from '../support/world.ts'
+
+const anna = { user: 'anna', via: '' }
+
+/** As much of a scope as these parts need; what is sent to itself goes to `hear`. */
+const scopeOf = (clock: SimulatedClock, id: string, hear: (message: { readonly type: string }) => void): Scope =>
+  ({
+    id,
+    address: `document/${id}`,
+    now: () => clock.now(),
+    after: (_name: string, ms: number, message: { readonly type: string }) => void clock.after(ms, () => hear(message)),
+  }) as unknown as Scope
+
+/** A guarded document, and people who write at it. */
+const guarded = (options: GuardOptions = {}, id = 'plan') => {
+  const clock = new SimulatedClock()
+  const content = DocumentState.empty()
+  const guard: DocumentGuard = new DocumentGuard(
+    scopeOf(clock, id, () => guard.rest()),
+    options,
+    () => content,
+  )
+  const loads = vi.spyOn(Shadow, 'load')
+  const admit = (update: Uint8Array): void => {
+    content.add(update)
+    guard.admitted(content.tail.at(-1) ?? update)
+  }
+  /** Lets a change in if the guard does, and says what it said. */
+  const offer = (change: (doc: Y.Doc) => void, access: 'write' | 'comment' | 'read' = 'comment', author = anna) => {
+    const doc = new Y.Doc()
+    for (const bytes of [content.snapshot, ...content.tail]) if (bytes.length > 0) Y.applyUpdate(doc, bytes)
+    const before = Y.encodeStateVector(doc)
+    change(doc)
+    const update = Y.encodeStateAsUpdate(doc, before)
+    const judgement = guard.judge(update, access, author, true)
+    if (judgement.kind === 'allowed') admit(update)
+    return judgement.kind === 'refused' ? `${judgement.code}: ${judgement.detail}` : judgement.kind
+  }
+  return { clock, content, guard, offer, admit, loads: () => loads.mock.calls.length }
+}
+const write = (root: string, text: string) => (doc: Y.Doc) => doc.getText(root).insert(0, text)
+const comment = (doc: Y.Doc) => doc.getArray('comments').push(['a comment'])
+
+afterEach(() => {
+  vi.restoreAllMocks()
+})
+
+describe('the guard of a document', () => {
+  it('looks at nothing of a writer when there is no check', () => {
+    const { offer, loads } = guarded()
+    expect(offer(write('text', 'a'), 'write')).toBe('allowed')
+    expect(loads()).toBe(0)
+  })
+
+  it('lets comments in and nothing else, and a refusal costs no rebuilding', () => {
+    const { offer, loads } = guarded({ commentRoots: ['comments', 'reactions'] })
+    offer(write('text', 'a'), 'write')
+    for (let n = 0; n < 50; n++) {
+      expect(offer(comment)).toBe('allowed')
+      expect(offer(write('reactions', '+'))).toBe('allowed')
+      expect(offer(write('text', 'b'))).toBe('access.denied: needs document:plan:write to change text')
+    }
+    expect(loads()).toBe(1)
+  })
+
+  it('keeps in step with what others write, however much it is', () => {
+    const { offer, admit, loads } = guarded()
+    offer(comment)
+    const writer = new Y.Doc()
+    writer.on('update', admit)
+    for (let n = 0; n < 600; n++) writer.getText('text').insert(0, 'x')
+    // Deletes what came in between: it is found.
+    expect(offer((doc) => doc.getText('text').delete(300, 1))).toContain('access.denied')
+    expect(loads()).toBe(1)
+  })
+
+  it('lets the shadow go when it was not needed for a while', async () => {
+    const { offer, clock, loads } = guarded({ guardedMs: 1_000 })
+    offer(comment)
+    await clock.advance(900)
+    offer(comment)
+    await clock.advance(900)
+    offer(comment)
+    expect(loads()).toBe(1)
+    await clock.advance(3_000)
+    offer(comment)
+    expect(loads()).toBe(2)
+  })
+
+  it('of a document that is too large takes no such changes, rather than unseen ones', () => {
+    const { offer } = guarded({ guardedBytes: 1_000 })
+    offer(write('text', 'x'.repeat(2_000)), 'write')
+    expect(offer(comment)).toContain('document.full')
+    expect(offer(write('text', 'more'), 'write')).toBe('allowed')
+  })
+
+  describe('with a check of the application', () => {
+    const seen: DocumentChange[] = []
+    const validation = {
+      covers: (name: string) => name === 'plan',
+      check: (change: DocumentChange) => {
+        seen.push(change)
+        if (change.doc.getText('text').toString().includes('no')) throw new TroupeError('document.invalid', 'not that')
+      },
+    }
+
+    it('shows the document with the change in it, and forgets a change that is refused', () => {
+      const { offer } = guarded({ validation }, '~acme/plan')
+      expect(offer(write('text', 'yes'), 'write')).toBe('allowed')
+      expect(seen.at(-1)).toMatchObject({ document: 'plan', tenant: 'acme', user: 'anna', via: '' })
+      expect(offer(write('text', 'no '), 'write')).toBe('document.invalid: not that')
+      let text = ''
+      offer((doc) => {
+        doc.getText('text').insert(0, 'oh ')
+        text = doc.getText('text').toString()
+      }, 'write')
+      expect([text, seen.at(-1)?.doc.getText('text').toString()]).toEqual(['oh yes', 'oh yes'])
+    })
+
+    it('looks at no other document', () => {
+      const { offer, loads } = guarded({ validation }, 'another')
+      expect(offer(write('text', 'no'), 'write')).toBe('allowed')
+      expect(loads()).toBe(0)
+    })
+
+    it('refuses a user unseen who is refused again and again, for a minute, and nobody else', async () => {
+      const { offer, clock, loads } = guarded({ validation, refusalsPerMinute: 3 })
+      for (let n = 0; n < 3; n++) expect(offer(write('text', 'no'), 'write')).toContain('document.invalid')
+      const before = loads()
+      for (let n = 0; n < 20; n++) expect(offer(write('text', 'fine'), 'write')).toContain('rate.limited')
+      expect(loads()).toBe(before)
+      expect(offer(write('text', 'fine'), 'write', { user: 'ben', via: '' })).toBe('allowed')
+      await clock.advance(60_000)
+      expect(offer(write('text', 'fine'), 'write')).toBe('allowed')
+    })
+  })
+})
+
+describe('presence', () => {
+  const moved = (client: number, clock: number) => encodeAwareness([{ client, clock, state: `{"at":${clock}}` }])
+  const crowd = (readers: number) => {
+    const clock = new SimulatedClock()
+    const told: number[] = []
+    const presence: DocumentPresence = new DocumentPresence(
+      scopeOf(clock, 'd', ({ type }) => type === 'document.tellPresence' && presence.due()),
+      {},
+      () => readers,
+      () => {
+        const news = presence.takeNews()
+        if (news === undefined) return
+        const entries = decodeAwareness(news.bytes)
+        told.push('length' in entries ? entries.length : -1)
+      },
+      () => {},
+    )
+    return { clock, told, presence }
+  }
+
+  it('of a few goes out at once', () => {
+    const { told, presence } = crowd(2)
+    presence.hear({ id: 'a' }, moved(1, 1))
+    expect(told).toEqual([1])
+  })
+
+  it('of a crowd waits for company, longer the larger it is, and goes out as one', async () => {
+    const { clock, told, presence } = crowd(500)
+    for (let second = 1; second <= 3; second++) {
+      for (let viewer = 0; viewer < 500; viewer++) {
+        presence.hear({ id: `viewer ${viewer}` }, moved(viewer, 2 * second))
+        await clock.advance(2)
+      }
+    }
+    await clock.advance(1_000)
+    expect(told.reduce((sum, entries) => sum + entries, 0)).toBe(1_500)
+    expect(told.length).toBeGreaterThan(3)
+    expect(told.length).toBeLessThan(10)
+  })
+
+  it('does not go out early because changes do', async () => {
+    const { clock, presence, told } = crowd(500)
+    presence.hear({ id: 'a' }, moved(1, 1))
+    presence.hear({ id: 'a' }, moved(1, 5))
+    expect(presence.takeNews()).toBeUndefined()
+    expect(told).toEqual([1])
+    await clock.advance(499)
+    expect(presence.takeNews()).toBeUndefined()
+    await clock.advance(1)
+    expect(told).toEqual([1, 1])
+  })
+})

@@ -1,0 +1,392 @@
+/** What a client of a document is told of its changes, and what it is asked. */
+import { describe, expect, it } from 'vitest'
+import * as Y from 'yjs'
+import { type DocumentOptions, documentKind } from '../../actors/document.ts'
+import type { DocumentAccess, DocumentMessage, Refused } from '../../actors/documentMessages.ts'
+import type { Part, Publication } from '../../actors/publication.ts'
+import { defineActor } from '../../actors/system/definition.ts'
+import type { Scope } from '../../actors/system/scope.ts'
+import { documentWork } from '../../crdt/work.ts'
+import { codeOf, Machine, quiet } from './house.ts'
+
+const address = 'document/d'
+const account = { user: 'u', tenant: '', isAnonymous: true, permissions: [] }
+
+/** A client and what it heard. */
+class Client {
+  readonly doc = new Y.Doc()
+  readonly heard: Part[] = []
+  readonly refusals: string[] = []
+  readonly #room: Room
+  readonly #from: string
+
+  constructor(room: Room, name: string) {
+    this.#room = room
+    this.#from = `probe/${name}`
+    this.doc.clientID = 1 + room.clients.size
+    room.clients.set(name, this)
+  }
+
+  async join(options: { readonly wantsReceipts?: boolean; readonly access?: DocumentAccess } = {}): Promise<this> {
+    const join: DocumentMessage = { type: 'document.join', access: 'write', account, wantsReceipts: true, ...options }
+    await this.#room.machine.system.ask(address, join, {}, this.#from)
+    return this
+  }
+
+  tell(message: DocumentMessage): void {
+    this.#room.machine.system.tell(address, message, this.#from)
+  }
+
+  async say(message: DocumentMessage): Promise<void> {
+    this.tell(message)
+    await this.#room.flush()
+  }
+
+  /** Asks what it lacks, and answers the question that comes with that. */
+  async synchronise(): Promise<void> {
+    await this.ask()
+    await this.answer()
+  }
+
+  ask(): Promise<void> {
+    return this.say({ type: 'document.sync', stateVector: Y.encodeStateVector(this.doc) })
+  }
+
+  /** Answers the oldest question that it has heard. */
+  answer(): Promise<void> {
+    const at = this.heard.findIndex(({ kind }) => kind === 'vector')
+    const [question] = this.heard.splice(at, 1) as [Part]
+    return this.say({ type: 'document.update', update: Y.encodeStateAsUpdate(this.doc, question.bytes), isAnswer: true })
+  }
+
+  /** Makes a change and returns it. */
+  write(text = 'x'): Uint8Array {
+    return this.change(() => this.doc.getText('text').insert(0, text))
+  }
+
+  /** The update of a change, as a provider gets it. */
+  change(make: () => void): Uint8Array {
+    const updates: Uint8Array[] = []
+    const note = (update: Uint8Array) => void updates.push(update)
+    this.doc.on('update', note)
+    this.doc.transact(make)
+    this.doc.off('update', note)
+    return updates[0] as Uint8Array // one transaction, one update
+  }
+
+  send(update: Uint8Array): Promise<void> {
+    return this.say({ type: 'document.update', update, isAnswer: false })
+  }
+
+  /** What it has heard since it was last asked for this, presence apart. */
+  take(): string[] {
+    return this.heard
+      .splice(0)
+      .filter(({ kind }) => kind !== 'awareness')
+      .map(({ kind }) => kind)
+  }
+}
+
+class Room {
+  readonly clients = new Map<string, Client>()
+  machine!: Machine // set by open
+  isHeld = false
+
+  static async open(options: Partial<DocumentOptions> = {}): Promise<Room> {
+    const room = new Room()
+    const ear = defineActor<string, Publication | Refused>({
+      kind: 'probe',
+      state: (scope: Scope) => scope.id,
+      handlers: {
+        'connection.publish': (name, { parts }) => void room.clients.get(name)?.heard.push(...parts),
+        'connection.refused': (name, { code }) => void room.clients.get(name)?.refusals.push(code),
+      },
+    })
+    const journals: DocumentOptions['journals'] = new Proxy({} as DocumentOptions['journals'], {
+      get: (_, name) => {
+        const handle = room.#handle as unknown as Record<string | symbol, (...given: unknown[]) => unknown> // whatever is asked of it
+        return handle[name]?.bind(handle)
+      },
+    })
+    const work: DocumentOptions['work'] = {
+      run: async (name, ...given) => (documentWork[name] as (...given: unknown[]) => never)(...given), // `given` fits `name`
+    }
+    const document = documentKind({ journals, work, idleMs: 1_000_000, ...options })
+    room.machine = await Machine.boot([document, ear])
+    room.#handle = room.machine.disk.open()
+    return room
+  }
+
+  #handle!: DocumentOptions['journals']
+
+  client(name: string): Client {
+    return new Client(this, name)
+  }
+
+  /** Lets the window pass, and the commit if the disk is not held. */
+  async flush(): Promise<void> {
+    await this.machine.clock.advance(50)
+    await quiet()
+  }
+
+  entries(): number {
+    return this.machine.disk.stored(address)?.entries.length ?? 0
+  }
+}
+
+describe('a client that counts its changes', () => {
+  it('[DLF3] gets one receipt for each update, after the commit and after the echo', async () => {
+    const room = await Room.open()
+    const a = await room.client('a').join()
+    await a.synchronise()
+    a.take()
+    room.machine.disk.hold()
+    await a.send(a.write())
+    await a.send(a.write())
+    expect(a.take()).toEqual([])
+    room.machine.disk.release()
+    await room.flush()
+    expect(a.take()).toEqual(['update', 'saved', 'update', 'saved'])
+  })
+
+  it('[DLF3] gets one for an update that it repeats, on disk or on its way there', async () => {
+    const room = await Room.open()
+    const a = await room.client('a').join()
+    await a.synchronise()
+    a.take()
+    room.machine.disk.hold()
+    const update = a.write()
+    await a.send(update)
+    await a.send(update)
+    expect(a.take()).toEqual([])
+    room.machine.disk.release()
+    await room.flush()
+    expect(a.take().filter((kind) => kind === 'saved')).toHaveLength(2)
+    await a.send(update)
+    expect(a.take()).toEqual(['update', 'saved'])
+  })
+
+  it('[DLF3] gets one when a commit was refused and tried again, and none before', async () => {
+    const room = await Room.open({ retryMs: 100 })
+    const a = await room.client('a').join()
+    await a.synchronise()
+    a.take()
+    room.machine.disk.refuse('storage.full')
+    await a.send(a.write())
+    await room.machine.clock.advance(1_000)
+    expect(a.take()).toEqual([])
+    room.machine.disk.refuse(undefined)
+    await room.machine.clock.advance(1_000)
+    expect(a.take()).toEqual(['update', 'saved'])
+  })
+
+  it('[DLF3] gets one for the answer to its own question, and none for that to the server’s', async () => {
+    const room = await Room.open({ compareMs: 60_000 })
+    const a = await room.client('a').join()
+    await a.ask()
+    expect(a.heard.map(({ kind }) => kind)).toEqual(['state', 'vector'])
+    await a.answer()
+    expect(a.take()).toEqual(['state', 'saved'])
+    await a.send(a.write())
+    a.take()
+    await room.machine.clock.advance(90_000)
+    expect(a.heard.map(({ kind }) => kind)).toEqual(['vector'])
+    await a.answer()
+    expect(a.take()).toEqual([])
+  })
+
+  it('[DLF3] is told of each change that is refused', async () => {
+    const room = await Room.open()
+    const a = await room.client('a').join({ access: 'read' })
+    await a.ask()
+    await a.answer()
+    a.take()
+    await a.send(a.write())
+    await a.send(a.write())
+    expect(a.take()).toEqual(['refused', 'refused'])
+    expect(room.entries()).toBe(0)
+    expect(a.refusals).toEqual([])
+  })
+
+  it('[DLF4] hears nothing of what builds on something missing, is asked once, and gets all receipts when its answer is on disk', async () => {
+    const room = await Room.open()
+    const a = await room.client('a').join()
+    await a.synchronise()
+    a.take()
+    a.write('kept back')
+    await a.send(a.write())
+    await a.send(a.write())
+    expect(a.heard.map(({ kind }) => kind)).toEqual(['vector'])
+    room.machine.disk.hold()
+    await a.answer()
+    expect(a.take()).toEqual([])
+    room.machine.disk.release()
+    await room.flush()
+    expect(a.take()).toEqual(['update', 'saved', 'saved'])
+    await a.send(a.write())
+    expect(a.take()).toEqual(['update', 'saved'])
+  })
+
+  it('[DLF4] whose answer has holes itself gets receipts for what is here, and the rest when it is', async () => {
+    const room = await Room.open({ askAgainMs: 1_000 })
+    const [a, b] = [await room.client('a').join(), await room.client('b').join()]
+    await a.synchronise()
+    await b.synchronise()
+    const first = b.write('not yet. ')
+    // `a` has learned of the second change of `b` past the server, and waits for the first one.
+    Y.applyUpdate(a.doc, b.write('second. '))
+    expect(a.doc.store.pendingStructs).not.toBeNull()
+    a.take()
+    await a.ask()
+    await a.answer()
+    expect(a.take()).toEqual(['state'])
+    await a.send(a.write('own. '))
+    expect(a.take()).toEqual(['update', 'saved'])
+    await b.send(first)
+    expect(a.heard.some(({ kind }) => kind === 'update')).toBe(true)
+    for (const { kind, bytes } of a.heard) if (kind === 'update') Y.applyUpdate(a.doc, bytes)
+    a.take()
+    await room.machine.clock.advance(1_500)
+    expect(a.heard.map(({ kind }) => kind)).toEqual(['vector'])
+    await a.answer()
+    expect(a.take()).toEqual(['update', 'saved'])
+  })
+
+  it('[DLF5] that counts anew gets a receipt for its answer alone', async () => {
+    const room = await Room.open()
+    const a = await room.client('a').join()
+    await a.synchronise()
+    a.take()
+    room.machine.disk.hold()
+    await a.send(a.write())
+    await a.send(a.write())
+    await a.ask()
+    await a.answer()
+    room.machine.disk.release()
+    await room.flush()
+    expect(a.take().filter((kind) => kind === 'saved')).toHaveLength(1)
+  })
+
+  it('[DLF5] counts anew from where it asked, though its question had to wait', async () => {
+    const room = await Room.open()
+    const a = await room.client('a').join()
+    await a.synchronise()
+    a.take()
+    room.machine.disk.hold()
+    await a.send(a.write())
+    await a.say({ type: 'document.countAnew' })
+    await a.send(a.write())
+    await a.say({ type: 'document.sync', stateVector: Y.encodeStateVector(a.doc), isCounted: true })
+    await a.answer()
+    room.machine.disk.release()
+    await room.flush()
+    expect(a.take().filter((kind) => kind === 'saved')).toHaveLength(2)
+  })
+
+  it('[DLF5] that left is owed nothing, and its changes are stored', async () => {
+    const room = await Room.open()
+    const a = await room.client('a').join()
+    await a.synchronise()
+    a.take()
+    room.machine.disk.hold()
+    await a.send(a.write())
+    await a.say({ type: 'document.leave' })
+    room.machine.disk.release()
+    await room.flush()
+    expect(a.take()).toEqual([])
+    expect(room.entries()).toBe(1)
+  })
+})
+
+describe('what a client is asked', () => {
+  it('[DLF6] comes again while it does not answer, ever more seldom', async () => {
+    const room = await Room.open({ askAgainMs: 1_000, compareMs: 0 })
+    const a = await room.client('a').join()
+    await a.synchronise()
+    a.take()
+    a.write('kept back')
+    await a.send(a.write())
+    await room.machine.clock.advance(60_000)
+    // At 0, 1, 3, 7, 15 and 31 s, looked at each second.
+    expect(a.take()).toEqual(Array(6).fill('vector'))
+  })
+
+  it('[DLF7] is what it has beyond the server, once, when it wrote and then fell silent', async () => {
+    const room = await Room.open({ compareMs: 60_000 })
+    const [a, b] = [await room.client('a').join(), await room.client('b').join()]
+    for (const one of [a, b]) await one.synchronise()
+    await a.send(a.write())
+    for (const one of [a, b]) one.take()
+    a.write('kept back, and nothing follows')
+    await room.machine.clock.advance(300_000)
+    expect(a.heard.map(({ kind }) => kind)).toEqual(['vector'])
+    expect(b.take()).toEqual([])
+    await a.answer()
+    expect(b.take()).toEqual(['update'])
+    await room.machine.clock.advance(300_000)
+    expect(a.take()).toEqual(['update'])
+  })
+
+  it('[DLF8] has been answered before a barrier comes back that was sent after something with holes', async () => {
+    const room = await Room.open()
+    const a = await room.client('a').join({ wantsReceipts: false })
+    await a.synchronise()
+    a.take()
+    a.write('kept back')
+    await a.send(a.write())
+    await a.say({ type: 'document.barrier', payload: Uint8Array.of(1) })
+    await a.say({ type: 'document.barrier', payload: Uint8Array.of(2) })
+    expect(a.heard.map(({ kind }) => kind)).toEqual(['vector'])
+    await a.answer()
+    expect(a.heard.map(({ kind, bytes }) => (kind === 'barrier' ? bytes[0] : kind))).toEqual(['update', 2])
+  })
+})
+
+describe('a document', () => {
+  it('[DLF9] whose load fails refuses those who wait, with the reason, and is loaded by the next who joins', async () => {
+    const room = await Room.open()
+    const a = await room.client('a').join()
+    await a.synchronise()
+    await a.send(a.write('stored'))
+    await a.say({ type: 'document.leave' })
+    room.machine.system.stop(address)
+    const { disk } = room.machine
+    const stored = disk.stored(address)
+    const entries = stored?.entries.splice(0) ?? []
+    stored?.entries.push({ offset: 1, time: 0, data: Uint8Array.of(99, 1, 2) })
+    const b = room.client('b')
+    expect(await codeOf(b.join())).toBe('storage.newer_format')
+    expect(await codeOf(b.join())).toBe('storage.newer_format')
+    expect(b.take()).toEqual([])
+    expect(room.machine.system.health().isHealthy).toBe(true)
+    stored?.entries.splice(0, 1, ...entries)
+    await b.join()
+    await b.ask()
+    const state = b.heard.find(({ kind }) => kind === 'state')
+    Y.applyUpdate(b.doc, state?.bytes as Uint8Array)
+    expect(b.doc.getText('text').toString()).toBe('stored')
+  })
+
+  it('[DLF10] stores a list of deletions once, however many clients answer with it', async () => {
+    const room = await Room.open()
+    const a = await room.client('a').join()
+    await a.synchronise()
+    await a.send(a.write('to be deleted'))
+    await a.send(
+      a.change(() => {
+        a.doc.getText('text').delete(2, 5)
+        a.doc.getText('text').delete(4, 2)
+      }),
+    )
+    const full = Y.encodeStateAsUpdate(a.doc)
+    const counts: number[] = []
+    for (let i = 0; i < 5; i++) {
+      const one = await room.client(`reader${i}`).join()
+      Y.applyUpdate(one.doc, full)
+      await one.synchronise()
+      expect(one.take().at(-1)).toBe('saved')
+      counts.push(room.entries())
+    }
+    expect(new Set(counts.slice(1)).size).toBe(1)
+  })
+})

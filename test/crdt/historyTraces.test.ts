@@ -1,0 +1,122 @@
+/**
+ * Real editing histories, packed as a server packs them, and looked at again. With `BENCH_TRACES=DIRECTORY` also the 260 000 keystrokes of
+ * automerge-paper.json.gz, at 100 moments, with figures:
+ *
+ *   BENCH_TRACES=… npx vitest run --project unit test/crdt/historyTraces.test.ts
+ */
+import { existsSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { brotliCompressSync, brotliDecompressSync, constants, gunzipSync } from 'node:zlib'
+import { describe, expect, it } from 'vitest'
+import * as Y from 'yjs'
+import { compact } from '../../crdt/compact.ts'
+import { textOf } from '../../crdt/content.ts'
+import { packChanges } from '../../crdt/history.ts'
+import { view } from '../../crdt/historyReplay.ts'
+import { pastOf } from './pasts.ts'
+import { type Trace, trace } from './traces.ts'
+
+const squeeze = (bytes: Uint8Array): Uint8Array =>
+  brotliCompressSync(bytes, { params: { [constants.BROTLI_PARAM_QUALITY]: 5, [constants.BROTLI_PARAM_SIZE_HINT]: bytes.length } })
+
+const changesEach = 500
+
+/** Types a trace into one document, and keeps its history: a block for each 500 changes, a state when blocks outgrow it. */
+const kept = ({ txns }: Trace, moments: number) => {
+  const doc = new Y.Doc()
+  doc.clientID = 4_000_000_000
+  const text = doc.getText('t')
+  const updates: Uint8Array[] = []
+  doc.on('update', (update: Uint8Array) => updates.push(update))
+  const blocks: Uint8Array[] = []
+  const states = [{ offset: 0, squeezed: squeeze(new Uint8Array(0)), blocks: 0 }]
+  const texts = new Map<number, string>()
+  const step = Math.floor(txns.length / moments)
+  let live: Uint8Array = new Uint8Array(0)
+  let [raw, since, total, offset, packMs] = [0, 0, 0, 0, 0]
+  for (const [i, { patches }] of txns.entries()) {
+    doc.transact(() => {
+      for (const [position, deleted, inserted] of patches) {
+        if (deleted > 0) text.delete(position, deleted)
+        if (inserted !== '') text.insert(position, inserted)
+      }
+    })
+    if (i % step === 0) texts.set(offset + updates.length, text.toString())
+    if (updates.length < changesEach && i < txns.length - 1) continue
+    const compaction = compact(live, updates)
+    if (!compaction.ok) throw new Error(compaction.code)
+    live = compaction.snapshot
+    const began = performance.now()
+    const changes = pastOf(updates, () => 'ann').map((change) => ({
+      ...change,
+      offset: offset + change.offset,
+      time: 200 * (offset + change.offset),
+    }))
+    const block = squeeze(packChanges(changes))
+    packMs += performance.now() - began
+    raw += updates.reduce((sum, { length }) => sum + length, 0)
+    blocks.push(block)
+    total += block.length
+    since += block.length
+    offset += updates.length
+    updates.length = 0
+    if (since > Math.max(64 * 1024, live.length)) {
+      states.push({ offset, squeezed: squeeze(live), blocks: blocks.length })
+      total += states.at(-1)?.squeezed.length ?? 0
+      since = 0
+    }
+  }
+  return { doc, blocks, states, texts, live, raw, total, packMs, changes: offset }
+}
+
+const check = (given: Trace, moments: number) => {
+  const { doc, blocks, states, texts, live, raw, total, packMs, changes } = kept(given, moments)
+  const times: number[] = []
+  for (const [offset, expected] of texts) {
+    const state = states.findLast((one) => one.offset <= offset)
+    if (state === undefined) throw new Error('there is one at 0')
+    const last = blocks.slice(state.blocks, Math.ceil(offset / changesEach))
+    const began = performance.now()
+    const base = brotliDecompressSync(state.squeezed)
+    const { roots } = view(
+      base,
+      last.map((block) => brotliDecompressSync(block)),
+      state.offset,
+      offset,
+      true,
+    )
+    times.push(performance.now() - began)
+    expect([offset, textOf(roots.t ?? {})]).toEqual([offset, expected])
+  }
+  expect(doc.getText('t').toString()).toBe(given.endContent)
+  const whole = Y.encodeStateAsUpdate(doc).length
+  times.sort((a, b) => a - b)
+  return {
+    changes,
+    raw,
+    live: live.length,
+    whole,
+    history: total,
+    states: states.length - 1,
+    packMs,
+    median: times[times.length >> 1],
+    worst: times.at(-1),
+  }
+}
+
+describe('the history of a real text', () => {
+  it('shows what was there at 20 moments', () => {
+    const { history, raw } = check(trace('sveltecomponent'), 20)
+    expect(history).toBeLessThan(raw / 3)
+  })
+
+  const file = join(process.env.BENCH_TRACES ?? '', 'automerge-paper.json.gz')
+  it.runIf(process.env.BENCH_TRACES !== undefined && existsSync(file))(
+    'shows what was there at 100 moments of 260 000 keystrokes',
+    () => {
+      const found = check(JSON.parse(gunzipSync(readFileSync(file)).toString()) as Trace, 100)
+      process.stdout.write(`${JSON.stringify(found)}\n`)
+    },
+    300_000,
+  )
+})

@@ -1,0 +1,315 @@
+/** Documents over HTTP: the built program, a real disk, and an editor that has the document open. Every answer fits the description. */
+import { afterEach, beforeAll, describe, expect, it } from 'vitest'
+import * as Y from 'yjs'
+import { z } from 'zod'
+import { closeEditors, openEditor, synced } from '../support/editors.ts'
+import { secret, tokenOf } from '../support/http.ts'
+import { serve } from '../support/service.ts'
+import { until } from '../support/wait.ts'
+
+const { server, restart } = serve(`auth.jwtSecret=${secret}`, 'auth.anonymousPermissions=document:*', 'limits.messageBytes=1000000')
+
+interface Answer {
+  readonly status: number
+  readonly headers: Headers
+  readonly text: string
+  // biome-ignore lint/suspicious/noExplicitAny: what an answer holds is what the tests ask
+  readonly body: any
+  readonly bytes: Uint8Array
+}
+
+// biome-ignore lint/suspicious/noExplicitAny: a description of an API
+let api: any
+beforeAll(async () => {
+  api = await (await fetch(`${server().http}/v1/openapi.json`)).json()
+})
+afterEach(closeEditors)
+
+const pathOf = (name: string, rest = ''): string => `/v1/documents/${encodeURIComponent(name)}${rest}`
+
+/** The answer is one that the description names for this path and method. */
+const checkAnswer = (method: string, path: string, { status, body, headers }: Answer): void => {
+  const plain = (path.split('?')[0] ?? '').replace(/^\/v1\/documents\/[^/]+/, '/v1/documents/{name}')
+  const operation = api.paths[plain]?.[method.toLowerCase()]
+  expect([method, plain, operation === undefined]).toEqual([method, plain, false])
+  const found = operation.responses[status] ?? (status >= 400 ? api.components.responses.Error : undefined)
+  expect([method, plain, status, found === undefined]).toEqual([method, plain, status, false])
+  const schema = found.content?.['application/json']?.schema
+  if (schema === undefined || !headers.get('content-type')?.startsWith('application/json')) return
+  const parsed = z.fromJSONSchema(schema).safeParse(body)
+  expect([method, plain, parsed.error?.issues ?? []]).toEqual([method, plain, []])
+}
+
+const call = async (method: string, path: string, given?: unknown, headers: Record<string, string> = {}): Promise<Answer> => {
+  const isBytes = given instanceof Uint8Array
+  const type: Record<string, string> =
+    given === undefined ? {} : { 'content-type': isBytes ? 'application/octet-stream' : 'application/json' }
+  const body = given === undefined ? {} : { body: isBytes || typeof given === 'string' ? (given as string) : JSON.stringify(given) }
+  const response = await fetch(server().http + path, { method, headers: { ...type, ...headers }, ...body })
+  const bytes = new Uint8Array(await response.arrayBuffer())
+  const text = new TextDecoder().decode(bytes)
+  const isJson = response.headers.get('content-type')?.startsWith('application/json') === true && text !== ''
+  const answer = { status: response.status, headers: response.headers, text, bytes, body: isJson ? JSON.parse(text) : undefined }
+  checkAnswer(method, path, answer)
+  return answer
+}
+
+const patch = (name: string, operations: unknown, headers = {}) => call('PATCH', pathOf(name, '/content'), operations, headers)
+const content = (name: string, query = '', headers = {}) => call('GET', pathOf(name, `/content${query}`), undefined, headers)
+
+describe('content over HTTP', () => {
+  it('[DRE1] is changed by operations while an editor types, and both see both', async () => {
+    const editor = openEditor(`${server().ws}/docs`, 'rest/one')
+    await synced(editor)
+    editor.text.insert(0, 'typed')
+    const made = await patch('rest/one', [
+      { op: 'add', path: '/settings/theme', value: 'dark' },
+      { op: 'add', path: '/items/-', value: { title: 'first' } },
+    ])
+    expect(made).toMatchObject({ status: 200, body: { changed: true, epoch: expect.any(String) } })
+    await until(() => editor.doc.getMap('settings').get('theme') === 'dark', 'the setting at the editor')
+    await until(async () => (await content('rest/one')).body.text === 'typed', 'the text of the editor')
+    const typing = (async () => {
+      for (let at = 0; at < 100; at++) {
+        editor.text.insert(editor.text.length, 'x')
+        if (at % 10 === 0) await new Promise((resolve) => setImmediate(resolve))
+      }
+    })()
+    const inserts = Array.from({ length: 20 }, () => patch('rest/one', [{ op: 'insert', path: '/text', index: 0, text: 'a' }]))
+    await Promise.all([typing, ...inserts])
+    const whole = (text: string) => text === `${'a'.repeat(20)}typed${'x'.repeat(100)}`
+    await until(() => whole(editor.text.toString()), 'all of it at the editor')
+    await until(async () => whole((await content('rest/one', '?format=text&root=text')).text), 'all of it over HTTP')
+  })
+
+  it('[DRE2] is on disk when a change is answered', async () => {
+    await patch('rest/durable', [{ op: 'add', path: '/m/a', value: 1 }])
+    await restart('SIGKILL')
+    expect((await content('rest/durable')).body).toEqual({ m: { a: 1 } })
+  })
+
+  it('[DRE3] comes in every form that its roots have', async () => {
+    const node = { type: 'paragraph', content: [{ type: 'text', text: '<Hi>', marks: [{ type: 'bold', attrs: {} }] }] }
+    await patch('rest/forms', [
+      { op: 'insert', path: '/quill', index: 0, text: 'a & b' },
+      { op: 'format', path: '/quill', index: 0, length: 1, attributes: { bold: true } },
+      { op: 'add', path: '/default', value: [node], as: 'xml' },
+    ])
+    expect((await content('rest/forms', '?format=roots')).body).toEqual({ roots: { quill: 'text', default: 'xml' } })
+    expect((await content('rest/forms', '?format=prosemirror')).body).toEqual({ type: 'doc', content: [node] })
+    expect((await content('rest/forms', '?format=html&root=default')).text).toBe('<p><strong>&lt;Hi&gt;</strong></p>')
+    expect((await content('rest/forms', '?format=html&root=quill')).text).toBe('<p><strong>a</strong> &amp; b</p>')
+    expect((await content('rest/forms', '?format=text&root=default')).text).toBe('<Hi>')
+    expect((await content('rest/forms', '?root=quill', { accept: 'text/plain' })).text).toBe('a & b')
+    expect((await content('rest/forms', '?format=delta')).body).toEqual({
+      ops: [{ insert: 'a', attributes: { bold: true } }, { insert: ' & b' }],
+    })
+    expect(await content('rest/forms', '?format=text')).toMatchObject({ status: 400, body: { error: { code: 'command.bad_parameters' } } })
+    expect(await content('rest/forms', '?format=delta&root=default')).toMatchObject({ status: 400 })
+    const html = await content('rest/forms', '?format=html&root=default')
+    expect(html.headers.get('content-security-policy')).toContain('sandbox')
+    const doc = new Y.Doc()
+    Y.applyUpdate(doc, (await content('rest/forms', '?format=update')).bytes)
+    expect(doc.getText('quill').toString()).toBe('a & b')
+    const vector = (await content('rest/forms', '?format=vector')).bytes
+    const since = encodeURIComponent(Buffer.from(vector).toString('base64'))
+    expect((await content('rest/forms', `?format=update&since=${since}`)).bytes.length).toBeLessThan(10)
+    expect(await content('rest/forms', '?format=update&since=!!')).toMatchObject({ status: 400 })
+    expect(await content('rest/forms', '?format=update&since=AQ==')).toMatchObject({ status: 400 })
+  })
+
+  it('[DRE4] has an ETag: what has not changed is not sent again, and not changed by who thinks otherwise', async () => {
+    await patch('rest/etag', [{ op: 'add', path: '/m/a', value: 1 }])
+    const etag = (await content('rest/etag')).headers.get('etag') as string
+    expect(await content('rest/etag', '', { 'if-none-match': `"other", ${etag}` })).toMatchObject({ status: 304, text: '' })
+    const second = await patch('rest/etag', [{ op: 'add', path: '/m/a', value: 2 }], { 'if-match': etag })
+    expect([second.status, second.headers.get('etag') === etag]).toEqual([200, false])
+    const late = await patch('rest/etag', [{ op: 'add', path: '/m/a', value: 3 }], { 'if-match': etag })
+    expect(late).toMatchObject({ status: 412, body: { error: { code: 'document.changed' } } })
+    const tested = [
+      { op: 'test', path: '/m/a', value: 1 },
+      { op: 'add', path: '/m/a', value: 4 },
+    ]
+    expect(await patch('rest/etag', tested)).toMatchObject({ status: 412, body: { error: { code: 'document.changed' } } })
+    expect((await content('rest/etag')).body).toEqual({ m: { a: 2 } })
+    const now = second.headers.get('etag') as string
+    const racing = Array.from({ length: 10 }, (_, at) =>
+      patch('rest/etag', [{ op: 'add', path: '/m/a', value: 10 + at }], { 'if-match': now }),
+    )
+    expect((await Promise.all(racing)).filter(({ status }) => status === 200)).toHaveLength(1)
+    expect(await patch('rest/etag', tested, { 'if-match': 'nonsense' })).toMatchObject({ status: 400 })
+  })
+
+  it('[DRE5] takes Yjs updates; a repetition changes nothing, and half of one is refused', async () => {
+    const doc = new Y.Doc()
+    const updates: Uint8Array[] = []
+    doc.on('update', (update: Uint8Array) => updates.push(update))
+    doc.getText('text').insert(0, 'one')
+    doc.getText('text').insert(3, ' two')
+    const send = (update: Uint8Array) => call('POST', pathOf('rest/updates', '/update'), update)
+    expect(await send(updates[1] as Uint8Array)).toMatchObject({ status: 422, body: { error: { code: 'document.invalid' } } })
+    expect(await send(updates[0] as Uint8Array)).toMatchObject({ status: 200, body: { changed: true, offset: 1 } })
+    expect(await send(updates[0] as Uint8Array)).toMatchObject({ status: 200, body: { changed: false, offset: 1 } })
+    expect(await send(updates[1] as Uint8Array)).toMatchObject({ status: 200, body: { changed: true } })
+    expect(await send(new Uint8Array([1, 2, 3]))).toMatchObject({ status: 422 })
+    expect(await call('POST', pathOf('rest/updates', '/update'), {})).toMatchObject({ status: 415 })
+    expect((await content('rest/updates')).body).toEqual({ text: 'one two' })
+  })
+
+  it.each([
+    ['no JSON', '[{', 400, 'message.malformed'],
+    ['no list', {}, 400, 'command.bad_parameters'],
+    ['no operation', [], 400, 'command.bad_parameters'],
+    ['an operation that there is not', [{ op: 'frobnicate', path: '/a' }], 400, 'command.bad_parameters'],
+    ['a field that there is not', [{ op: 'remove', path: '/a', value: 1 }], 400, 'command.bad_parameters'],
+    ['an index below 0', [{ op: 'insert', path: '/text', index: -1, text: 'x' }], 400, 'command.bad_parameters'],
+    ['an index that is no number', [{ op: 'insert', path: '/text', index: '0', text: 'x' }], 400, 'command.bad_parameters'],
+    ['an index beyond the end', [{ op: 'insert', path: '/text', index: 9e15, text: 'x' }], 422, 'document.misfit'],
+    ['a name that would change all objects', '[{"op":"add","path":"/m/__proto__","value":{"a":1}}]', 422, 'document.misfit'],
+    ['a value with such a name', '[{"op":"add","path":"/m/x","value":{"__proto__":{"a":1}}}]', 422, 'document.misfit'],
+    ['half of a character', '[{"op":"insert","path":"/text","index":0,"text":"\\ud800"}]', 422, 'document.misfit'],
+    ['nesting that is too deep', `[{"op":"add","path":"/m/x","value":${'['.repeat(100)}${']'.repeat(100)}}]`, 400, 'message.malformed'],
+    ['too much', `[{"op":"insert","path":"/text","index":0,"text":"${'x'.repeat(1_100_000)}"}]`, 413, 'message.too_large'],
+  ])('[DRE6] refuses %s', async (_, body, status, code) => {
+    expect(await patch('rest/bad', body)).toMatchObject({ status, body: { error: { code, message: expect.any(String) } } })
+  })
+})
+
+describe('the life of a document over HTTP', () => {
+  it('[DRL1] begins with content or without, and once', async () => {
+    const made = await call('PUT', pathOf('life/one'), { content: { settings: { theme: 'dark' }, notes: 'Hello', list: [1] } })
+    expect(made).toMatchObject({ status: 201, body: { name: 'life/one', created_by: '', connections: 0 } })
+    expect((await content('life/one')).body).toEqual({ settings: { theme: 'dark' }, notes: 'Hello', list: [1] })
+    expect((await content('life/one', '?format=roots')).body.roots).toEqual({ settings: 'map', notes: 'text', list: 'array' })
+    expect(await call('PUT', pathOf('life/one'))).toMatchObject({ status: 409, body: { error: { code: 'document.exists' } } })
+    const doc = new Y.Doc()
+    doc.getText('t').insert(0, 'bytes')
+    expect(await call('PUT', pathOf('life/bytes'), Y.encodeStateAsUpdate(doc))).toMatchObject({ status: 201 })
+    expect((await content('life/bytes')).body).toEqual({ t: 'bytes' })
+    expect(await call('PUT', pathOf('life/both'), { content: {}, update: 'AAA=' })).toMatchObject({ status: 400 })
+    expect(await call('PUT', pathOf('life/bad'), new Uint8Array([9, 9, 9]))).toMatchObject({ status: 422 })
+  })
+
+  it('[DRL2] is nothing that somebody asks for who only looks', async () => {
+    for (const path of ['', '/content', '/export'])
+      expect(await call('GET', pathOf('life/never', path))).toMatchObject({ status: 404, body: { error: { code: 'document.unknown' } } })
+    expect((await call('GET', '/v1/documents?prefix=life/never')).body).toEqual({ documents: [], has_more: false })
+  })
+
+  it('[DRL3] ends for editors, too; an editor that was away cannot bring it back; whoever may restores it', async () => {
+    const editor = openEditor(`${server().ws}/docs`, 'life/gone')
+    await synced(editor)
+    editor.text.insert(0, 'precious')
+    await until(async () => (await call('GET', pathOf('life/gone'))).status === 200, 'the document')
+    const closed = new Promise<number>((resolve) => editor.provider.on('connection-close', (event) => resolve(event?.code ?? 0)))
+    expect(await call('DELETE', pathOf('life/gone'))).toMatchObject({ status: 200, body: { deleted: { purge_at: expect.any(String) } } })
+    expect(await closed).toBe(4410)
+    expect(await content('life/gone')).toMatchObject({ status: 410, body: { error: { code: 'document.deleted' } } })
+    expect(await patch('life/gone', [{ op: 'add', path: '/m/a', value: 1 }])).toMatchObject({ status: 410 })
+    expect((await call('GET', '/v1/documents?prefix=life/gone&deleted=true')).body.documents).toMatchObject([{ name: 'life/gone' }])
+    expect(await call('POST', pathOf('life/gone', '/undelete'))).toMatchObject({ status: 200 })
+    expect((await content('life/gone')).body).toEqual({ text: 'precious' })
+  })
+
+  it('[DRL4] goes on under other names, as a copy or renamed', async () => {
+    await patch('life/source', [{ op: 'add', path: '/m/a', value: 1 }])
+    expect(await call('POST', pathOf('life/source', '/copy'), { to: 'life/copy' })).toMatchObject({
+      status: 201,
+      body: { name: 'life/copy' },
+    })
+    expect(await call('POST', pathOf('life/source', '/copy'), { to: 'life/copy' })).toMatchObject({ status: 409 })
+    expect(await call('POST', pathOf('life/source', '/rename'), { to: 'life/renamed' })).toMatchObject({
+      body: { renamed_from: 'life/source' },
+    })
+    for (const name of ['life/copy', 'life/renamed']) expect((await content(name)).body).toEqual({ m: { a: 1 } })
+    expect(await content('life/source')).toMatchObject({ status: 410, body: { error: { code: 'document.renamed' } } })
+    expect(await call('POST', pathOf('life/copy', '/rename'), { to: '~acme/x' })).toMatchObject({ status: 400 })
+  })
+
+  it('[DRL5] can be carried away, and come back merged or instead of what is there', async () => {
+    await patch('life/export', [{ op: 'add', path: '/m/a', value: 1 }])
+    const { body: envelope } = await call('GET', pathOf('life/export', '/export'))
+    await patch('life/export', [{ op: 'add', path: '/m/b', value: 2 }])
+    expect(await call('POST', pathOf('life/export', '/import'), envelope)).toMatchObject({ status: 200, body: { changed: false } })
+    const replaced = await call('POST', pathOf('life/export', '/import?mode=replace'), envelope)
+    expect(replaced.body.epoch).not.toBe(envelope.epoch)
+    expect((await content('life/export')).body).toEqual({ m: { a: 1 } })
+    expect(await call('POST', pathOf('life/elsewhere', '/import'), envelope)).toMatchObject({ status: 200, body: { changed: true } })
+    expect((await content('life/elsewhere')).body).toEqual({ m: { a: 1 } })
+    expect(await call('POST', pathOf('life/elsewhere', '/import'), { ...envelope, format: 'other' })).toMatchObject({ status: 400 })
+  })
+
+  it('[DRL6] begins anew with another epoch; the old content does not come back', async () => {
+    await patch('life/reset', [{ op: 'insert', path: '/text', index: 0, text: 'old' }])
+    const before = (await call('GET', pathOf('life/reset'))).body
+    const old = (await content('life/reset', '?format=update')).bytes
+    const reset = await call('POST', pathOf('life/reset', '/reset'), { content: { text: 'new' } })
+    expect(reset.body.epoch).not.toBe(before.epoch)
+    expect((await call('POST', pathOf('life/reset', '/update'), old)).status).toBeGreaterThanOrEqual(400)
+    expect((await content('life/reset')).body).toEqual({ text: 'new' })
+  })
+
+  it('[DRL7] is listed page by page, by name, each once', async () => {
+    const names = Array.from({ length: 25 }, (_, at) => `list/${String(at).padStart(2, '0')} ä/%`)
+    for (const name of names) await patch(name, [{ op: 'add', path: '/m/a', value: 1 }])
+    const found: string[] = []
+    for (let after = ''; ; ) {
+      const { body } = await call('GET', `/v1/documents?prefix=list/&limit=10${after === '' ? '' : `&after=${encodeURIComponent(after)}`}`)
+      found.push(...body.documents.map(({ name }: { name: string }) => name))
+      if (!body.has_more) break
+      after = body.next
+    }
+    expect(found).toEqual(names)
+    expect(await call('GET', '/v1/documents?limit=0')).toMatchObject({ status: 400 })
+  })
+
+  it.each([['~acme/x'], ['a\u0000b'], ['x'.repeat(256)], ['a\u202eb']])('[DRL8] refuses the name %j', async (name) => {
+    expect(await call('PUT', pathOf(name))).toMatchObject({ status: 400, body: { error: { code: 'connection.bad_name' } } })
+  })
+})
+
+describe('an account over HTTP', () => {
+  const as = async (permissions: readonly string[], tenant?: string) => ({
+    authorization: `Bearer ${await tokenOf('ann', { permissions, ...(tenant === undefined ? {} : { tenant }) })}`,
+  })
+
+  it('[DRP1] may do with a document what its permissions say', async () => {
+    await patch('may/one', [{ op: 'add', path: '/m/a', value: 1 }])
+    const reader = await as(['document:may/*:read'])
+    expect(await content('may/one', '', reader)).toMatchObject({ status: 200 })
+    const change = [{ op: 'add', path: '/m/a', value: 2 }]
+    for (const refused of [
+      patch('may/one', change, reader),
+      call('PUT', pathOf('may/two'), {}, reader),
+      call('DELETE', pathOf('may/one'), undefined, reader),
+      call('POST', pathOf('may/one', '/rename'), { to: 'may/two' }, reader),
+      call('POST', pathOf('may/one', '/reset'), {}, reader),
+      call('POST', pathOf('may/one', '/copy'), { to: 'may/two' }, reader),
+      content('other', '', reader),
+      patch('may/one', change, await as(['document:may/*:comment'])),
+    ])
+      expect(await refused).toMatchObject({
+        status: 403,
+        body: { error: { code: 'access.denied', rule: expect.stringContaining('document:') } },
+      })
+    const commented = await patch('may/one', [{ op: 'add', path: '/comments/-', value: 'nice' }], await as(['document:may/*:comment']))
+    expect(commented).toMatchObject({ status: 200, body: { changed: true } })
+    expect((await content('may/one')).body).toEqual({ m: { a: 1 }, comments: ['nice'] })
+    const listed = (await call('GET', '/v1/documents', undefined, reader)).body.documents
+    expect(listed.map(({ name }: { name: string }) => name)).toEqual(['may/one'])
+  })
+
+  it('[DRP2] sees the documents of its tenant', async () => {
+    const acme = await as(['document:*'], 'acme')
+    await patch('may/one', [{ op: 'add', path: '/of', value: { tenant: 'acme' } }], acme)
+    expect((await content('may/one', '', acme)).body).toEqual({ of: { tenant: 'acme' } })
+    const { documents } = (await call('GET', '/v1/documents', undefined, acme)).body
+    expect(documents.map(({ name }: { name: string }) => name)).toEqual(['may/one'])
+  })
+
+  it('[DRP3] is the author of what it changes', async () => {
+    await patch('may/author', [{ op: 'add', path: '/m/a', value: 1 }], await as(['document:*']))
+    expect((await call('GET', pathOf('may/author'))).body).toMatchObject({ created_by: 'ann' })
+    expect((await call('GET', pathOf('may/author', '/history'))).text).toContain('"ann"')
+  })
+})
