@@ -133,17 +133,22 @@ export type DocumentLevel = (typeof documentLevels)[number]
 
 /**
  * What an account may do with a document that it opens: the strongest level that is allowed. A level that is forbidden ends the
- * ladder, so `!document:x:comment` leaves reading alone, whatever is allowed above it. Undefined: not even read.
+ * ladder, so `!document:x:comment` leaves reading alone, whatever is allowed above it. Where writing is forbidden, commenting has to be
+ * allowed by name: `["*", "!document:*:write"]` means somebody who only reads. Undefined: not even read.
  */
 export const documentAccess = (account: Account, name: string): DocumentLevel | undefined => {
-  let strongest: DocumentLevel | undefined
-  for (const level of documentLevels) {
-    const decision = decide(account, 'document', name, level)
-    if (decision.isAllowed) strongest = level
-    else if (decision.rule.startsWith('!')) return strongest
-  }
-  return strongest
+  const [read, comment, write] = documentLevels.map((level) => decide(account, 'document', name, level)) as [Decision, Decision, Decision]
+  const isForbidden = ({ isAllowed, rule }: Decision): boolean => !isAllowed && rule.startsWith('!')
+  if (isForbidden(read)) return undefined
+  const mayRead = read.isAllowed ? 'read' : undefined
+  if (isForbidden(comment)) return mayRead
+  if (write.isAllowed) return 'write'
+  const mayComment = isForbidden(write) ? isNamed(account, name, 'comment') : comment.isAllowed
+  return mayComment ? 'comment' : mayRead
 }
+
+const isNamed = (account: Account, name: string, action: DocumentLevel): boolean =>
+  permissionsOf(account).some((one) => one.resource === 'document' && one.action === action && !one.forbids && one.names.test(name))
 
 /** Longest name, in UTF-8 bytes: the address of an inbox holds it beside the tenant's. */
 const maxUserBytes = 128

@@ -272,7 +272,9 @@ class Connection {
   /** One such message of a client at a time: 256 of them would otherwise wait for the worker, gigabytes. */
   #pauseForDocument(): void {
     this.#sink.pause()
+    this.life.isUnheard = true
     const goOn = () => {
+      this.life.isUnheard = false
       if (!this.life.isClosed) this.#sink.resume()
     }
     this.pulse().then(goOn, goOn)

@@ -16,6 +16,7 @@
 import type { AwarenessOwner } from '../crdt/awarenessState.ts'
 import type { Author } from '../crdt/change.ts'
 import { mergeWindow } from '../crdt/merge.ts'
+import { unpacked } from '../crdt/packedInspection.ts'
 import type { Rejection } from '../crdt/rejection.ts'
 import { emptyUpdate, inspectUpdate, stateLimits, type UpdateInspection, type UpdateLimits, updateLimits } from '../crdt/update.ts'
 import { DocumentExistence, type ExistenceOptions } from './documentExistence.ts'
@@ -264,7 +265,7 @@ class OpenDocument {
     this.intake.hold(
       address,
       this.#options.work.run('inspect', update, limits),
-      (inspection) => this.#hear(session, update, isAnswer, inspection),
+      (inspection) => this.#hear(session, update, isAnswer, unpacked(inspection)),
       (error) => this.#refuse(address, 'document.busy', `a change could not be inspected: ${String(error).slice(0, 50)}`),
     )
   }

@@ -25,7 +25,7 @@ import type { DocumentNews } from './documentNews.ts'
 import { DocumentQuota, type QuotaOptions } from './documentQuota.ts'
 import { absence, type DocumentRecord, type RecordJournal, retire, retiredOf, type Standing, standingOf } from './documentRecord.ts'
 import { type ErrorCode, isTroupeError, TroupeError } from './errors.ts'
-import type { Journals } from './journal.ts'
+import type { Journals, Offset } from './journal.ts'
 import { idDefect } from './system/address.ts'
 import type { Scope } from './system/scope.ts'
 import type { EpochMs } from './world.ts'
@@ -58,6 +58,8 @@ export const defaultDeletedMs = 30 * 24 * 3_600_000
 /** Copies of large documents take their time on the disk of the other one. */
 const receiveTimeoutMs = 60_000
 const mostTries = 5
+/** A document with more changes than this begins a new history under its new name: their places take 3 bytes each on their way. */
+const mostSkipped = 2_000_000
 const noBytes = new Uint8Array(0)
 const hasBegunAnew = 'it began anew; drop the local copy'
 
@@ -425,9 +427,10 @@ export class DocumentExistence {
     const { epoch: gone } = await this.#options.journals.head(this.#scope.address)
     if (entries.length > 0) await this.#written(this.#records.stage(entries))
     const orders = { ...(gone !== '' && { gone }), ...(entries.length > 0 && { incoming: true }) }
-    const size = { bytes: bytesOf(entries), offset: entries.length }
     const retirement = this.#retirement()
-    await this.#written(this.#records.save(() => ({ ...change(), ...size, ...retirement, ...orders })))
+    const next = change()
+    const size = { bytes: bytesOf(entries), offset: (next.history?.skipped ?? 0) + entries.length }
+    await this.#written(this.#records.save(() => ({ ...next, ...size, ...retirement, ...orders })))
     this.#isNoted = true
     this.quota.measured(this.#record?.deletedAt === undefined ? size.bytes : 0)
     if (gone === '' && entries.length === 0) return this.describe()
@@ -501,8 +504,19 @@ export class DocumentExistence {
     const { epoch } = await this.#options.journals.head(this.#scope.address)
     const entries = await contentOf(this.#options.journals, this.#scope.address).entries(by, isMove ? 'rename' : 'copy')
     this.#checkAlive()
-    const from = { name: this.#name, epoch, isMove, createdAt, createdBy }
+    const skipped = isMove ? await this.#skipped() : undefined
+    this.#checkAlive()
+    const from = { name: this.#name, epoch, isMove, createdAt, createdBy, ...(skipped !== undefined && { skipped }) }
     return this.#ask(to, { type: 'document.receive', by, from, entries })
+  }
+
+  /** Changes whose places the new journal leaves free, so that history and changes fit together there. Undefined: there is no history. */
+  async #skipped(): Promise<Offset | undefined> {
+    const { journals } = this.#options
+    const { last } = await journals.head(`history/${this.#scope.id}`)
+    const snapshot = await journals.snapshot(this.#scope.address)
+    const skipped = Math.max(0, (snapshot?.offset ?? 0) - 1)
+    return last === 0 || skipped > mostSkipped ? undefined : skipped
   }
 
   async #ask(name: string, request: DocumentLifeRequest): Promise<DocumentDescription> {
@@ -538,7 +552,12 @@ export class DocumentExistence {
     const { by, from, entries } = request
     this.quota.checkGrowth(entries.reduce((bytes, entry) => bytes + entry.length, 0))
     const { createdAt, createdBy } = from
-    const born = { ...this.#newRecord(by), origin: from, ...(from.isMove && { createdAt, createdBy }) }
+    const { name, epoch, skipped } = from
+    const history =
+      skipped === undefined || entries.length === 0
+        ? undefined
+        : { journal: `history/${scopedId(tenantOf(this.#scope.id), name)}`, epoch, skipped }
+    const born = { ...this.#newRecord(by), origin: from, ...(from.isMove && { createdAt, createdBy }), ...(history && { history }) }
     const description = await this.#exchange(() => born, entries, isReady)
     if (!from.isMove) this.#host.news.happened('document.created', by)
     return description

@@ -65,6 +65,7 @@ export class DocumentHistory {
   /** What the worker throws, or Yjs in it, is no failure of the document. */
   #refusal(error: unknown): TroupeError {
     if (isTroupeError(error)) return error
+    if (this.#host.log.background.isOver) return new TroupeError('document.unavailable', this.#scope.address, { cause: error })
     this.#scope.log.error({ document: this.#scope.address, error: String(error) }, 'the history of a document could not be looked at')
     return new TroupeError('history.unreadable', undefined, { cause: error })
   }
@@ -90,7 +91,8 @@ export class DocumentHistory {
   retain(): void {
     if (this.#settings.history === undefined || !this.isIdle) return
     this.answer({ type: 'document.prune' }).catch((error) => {
-      this.#scope.log.error({ document: this.#scope.address, error: String(error) }, 'the history of a document could not be pruned')
+      if (!this.#host.log.background.isOver)
+        this.#scope.log.error({ document: this.#scope.address, error: String(error) }, 'the history of a document could not be pruned')
     })
   }
 }

@@ -10,6 +10,7 @@
 import { type Author, type Change, decodeChange, encodeChange, seal, unseal } from '../crdt/change.ts'
 import type { Compaction } from '../crdt/compact.ts'
 import { type CompactionPolicy, DocumentState } from '../crdt/document.ts'
+import { unpacked, unpackInspection } from '../crdt/packedInspection.ts'
 import { emptyUpdate, storedLimits, type UpdateInspection } from '../crdt/update.ts'
 import type { DocumentWork } from '../crdt/work.ts'
 import { Background } from './background.ts'
@@ -129,7 +130,7 @@ export class DocumentLog {
     }
     const merged = snapshot === undefined ? new Uint8Array(0) : known(unseal(snapshot.data), snapshot.data, address)
     const isLarge = merged.length > (options.inlineBytes ?? defaultInlineBytes)
-    const inspection = isLarge ? await options.work.run('inspect', merged, storedLimits) : undefined
+    const inspection = isLarge ? unpacked(await options.work.run('inspect', merged, storedLimits)) : undefined
     const document = DocumentState.load(merged, updates, undefined, inspection)
     if (!(document instanceof DocumentState)) throw new TroupeError('journal.corrupt', `${address}: ${document.code}: ${document.detail}`)
     if (document.setAside.length > 0)
@@ -258,6 +259,8 @@ export class DocumentLog {
 
   /** The incarnation ends, for whatever reason. The promise, if any, resolves when all that it wrote is on disk or refused. */
   end(): Promise<unknown> | undefined {
+    // Whoever exchanges the content ends it first, and the actor that stops then ends it again.
+    if (this.life.stage === 'over') return this.background.end()
     if (isRefused(this.life)) this.#options.observe?.unsaved(-1)
     this.life.happened('ended')
     for (const { lost } of this.#owed.splice(0)) lost?.()
@@ -332,7 +335,7 @@ export class DocumentLog {
         this.background.run(
           this.background.write(this.#keep(offset, compaction, covered)),
           () => {
-            const replaced = this.document.replace(compaction.snapshot, upTo, compaction.inspection)
+            const replaced = this.document.replace(compaction.snapshot, upTo, unpackInspection(compaction.inspection))
             if (!replaced.ok) return failed(replaced.code)
             this.#tailAfter += upTo
             this.#hurried = this.#hurried.filter(({ upTo, resolve }) => upTo > this.#tailAfter || resolve())

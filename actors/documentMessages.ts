@@ -117,6 +117,8 @@ export interface DocumentOrigin {
   readonly name: string
   readonly epoch: string
   readonly isMove: boolean
+  /** Of its changes, those that are in its history alone. Its history comes along with the rest. */
+  readonly skipped?: Offset
   /** Of the document that is moved. */
   readonly createdAt: EpochMs
   readonly createdBy: string

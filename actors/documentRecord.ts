@@ -8,7 +8,10 @@
  * - A document that somebody just began to write gets its record in the background; without one it is `present` as long as it has content.
  */
 import { base64 } from '../crdt/base64.ts'
+import { seal } from '../crdt/change.ts'
 import { decodeStateVector, encodeStateVector, type StateVector } from '../crdt/stateVector.ts'
+import { emptyUpdate } from '../crdt/update.ts'
+import { type MovedHistory, moveHistory } from './documentHistoryMove.ts'
 import type { DocumentOrigin } from './documentMessages.ts'
 import { TroupeError } from './errors.ts'
 import type { Journals, Offset } from './journal.ts'
@@ -36,6 +39,8 @@ export interface DocumentRecord {
   readonly gone?: string
   /** The content that comes instead waits in `incoming/ID`. */
   readonly incoming?: boolean
+  /** And with it this history. */
+  readonly history?: MovedHistory
 }
 
 export type Standing = 'absent' | 'present' | 'deleted'
@@ -61,6 +66,9 @@ export const retire = (vector: StateVector): string | undefined =>
 export const recordOf = (id: string): string => `record/${id}`
 /** Content that waits for its record to call for it. */
 export const incomingOf = (id: string): string => `incoming/${id}`
+
+/** As a change and as a snapshot. */
+const noChange = seal(emptyUpdate)
 
 const encoder = new TextEncoder()
 const decoder = new TextDecoder()
@@ -138,11 +146,16 @@ export class RecordJournal {
       for (const journal of [`history/${this.#id}`, `quarantine/${document}`, document]) await journals.remove(journal)
     }
     if (record.incoming === true) {
-      if ((await journals.head(document)).epoch === '') await journals.append(document, await this.#staged(), { expected: 'none' })
+      const { history } = record
+      const skipped = history?.skipped ?? 0
+      if ((await journals.head(document)).epoch === '')
+        await journals.append(document, [...Array<Uint8Array>(skipped).fill(noChange), ...(await this.#staged())], { expected: 'none' })
+      if (skipped > 0) await journals.saveSnapshot(document, skipped, noChange, { trim: true })
+      if (history !== undefined) await moveHistory(journals, history, this.#id)
       await journals.remove(incomingOf(this.#id))
     }
     await this.save((present) => {
-      const { gone: _, incoming: __, ...rest } = present as DocumentRecord // it is the one from above
+      const { gone: _, incoming: __, history: ___, ...rest } = present as DocumentRecord // it is the one from above
       return rest
     })
   }

@@ -86,6 +86,11 @@ export class HistoryInquiry {
     return this.#options.replayBytes ?? defaultReplayBytes
   }
 
+  /** Before anything is written: the next incarnation of the document may have its own requests. */
+  #check(): void {
+    if (this.#host.log.background.isOver) throw new TroupeError('document.unavailable', 'it was closed meanwhile; ask again')
+  }
+
   // ── moments ────────────────────────────────────────────────────────────────────────────────────────────────────
 
   async #find(moment: Moment): Promise<Found> {
@@ -185,6 +190,7 @@ export class HistoryInquiry {
 
   async #edit({ update, means }: Reverted, user: string, via: string): Promise<Reversion> {
     if (update === undefined) return { offset: this.#last, means }
+    this.#check()
     const { offset } = await this.#host.edit({ type: 'document.edit', update, author: { user, via } })
     return { offset, means }
   }
@@ -207,6 +213,7 @@ export class HistoryInquiry {
     const time = await this.#timeOf(offset)
     const version: NamedVersion = { id: String(list.next), name, description, user, offset, time, createdAt: this.#now }
     const versions = [...list.versions, version].sort((a, b) => a.offset - b.offset || Number(a.id) - Number(b.id))
+    this.#check()
     await this.#journal.saveVersions({ ...list, next: list.next + 1, versions })
     return version
   }
@@ -232,6 +239,7 @@ export class HistoryInquiry {
 
   async #saveVersions(change: (versions: readonly NamedVersion[]) => readonly NamedVersion[]): Promise<void> {
     const list = await this.#journal.versions()
+    this.#check()
     await this.#journal.saveVersions({ ...list, versions: change(list.versions) })
   }
 
@@ -277,8 +285,9 @@ export class HistoryInquiry {
       if (version.offset < offset && !staysWhereItIs)
         kept.set(version.id, (await this.#show({ offset: version.offset, version }, false)).update)
     }
-    if (place !== undefined) return this.#journal.prune(offset, { place }, list, kept)
-    const { update: state } = await this.#show({ offset }, false)
-    return this.#journal.prune(offset, { state, time: await this.#timeOf(offset) }, list, kept)
+    const begin =
+      place === undefined ? { state: (await this.#show({ offset }, false)).update, time: await this.#timeOf(offset) } : { place }
+    this.#check()
+    await this.#journal.prune(offset, begin, list, kept)
   }
 }

@@ -72,6 +72,8 @@ export class SocketLife<Output> {
   #isPingQueued = false
   #expiresAt: number | undefined
   isClosed = false
+  /** Its socket is not read for the moment, so that no answer of it can be heard. */
+  isUnheard = false
   /** A ping is not answered yet. */
   isPinging = false
 
@@ -135,7 +137,7 @@ export class SocketLife<Output> {
 
   /** The ping may wait behind a large message on a slow link; as long as that moves, the client is alive. */
   unanswered(): void {
-    const isMoving = this.#isPingQueued && this.#sink.sentBytes !== this.#sentAtPing
+    const isMoving = this.isUnheard || (this.#isPingQueued && this.#sink.sentBytes !== this.#sentAtPing)
     if (!isMoving) {
       this.#scope.log.info({ connection: this.#scope.address }, 'a client that answers no ping is disconnected')
       return this.cut()

@@ -8,8 +8,9 @@
 import * as Y from 'yjs'
 import { installLinearMerge } from './linearMerge.ts'
 import { mergeUpdates } from './merge.ts'
+import { type PackedInspection, packInspection } from './packedInspection.ts'
 import { decodeStateVector, type StateVector } from './stateVector.ts'
-import { inspectUpdate, storedLimits, type UpdateInspection } from './update.ts'
+import { inspectUpdate, storedLimits } from './update.ts'
 
 /** An update, by its place, that is not in the result: Yjs threw, or something that it builds on is not there. */
 export interface Quarantined {
@@ -22,7 +23,7 @@ export type Compaction =
   | {
       readonly ok: true
       readonly snapshot: Uint8Array
-      readonly inspection: UpdateInspection
+      readonly inspection: PackedInspection
       readonly stateVector: StateVector
       readonly quarantined: readonly Quarantined[]
     }
@@ -62,7 +63,7 @@ const finish = (doc: Y.Doc, quarantined: readonly Quarantined[]): Compaction => 
     if ('ok' in stateVector) return { ok: false, code: 'snapshot_unreadable', detail: stateVector.detail, quarantined }
     const inspection = inspectUpdate(snapshot, storedLimits)
     if (!inspection.ok) return { ok: false, code: 'snapshot_unreadable', detail: `${inspection.code}: ${inspection.detail}`, quarantined }
-    return { ok: true, snapshot, inspection, stateVector, quarantined }
+    return { ok: true, snapshot, inspection: packInspection(inspection), stateVector, quarantined }
   } catch (reason) {
     return { ok: false, code: 'snapshot_unreadable', detail: String(reason), quarantined }
   } finally {

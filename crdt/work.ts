@@ -8,11 +8,11 @@ import { diff as historyDiff } from './historyDiff.ts'
 import { view as historyView } from './historyReplay.ts'
 import { restore as historyRestore, rollback as historyRollback } from './historyRevert.ts'
 import { editJson } from './jsonEdit.ts'
+import { inspect } from './packedInspection.ts'
 import { encodeContent, readContent } from './read.ts'
-import { inspectUpdate } from './update.ts'
 
 export const documentWork = {
-  inspect: inspectUpdate,
+  inspect,
   compact,
   integrablePart,
   readContent,

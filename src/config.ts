@@ -361,6 +361,8 @@ const crossChecks = (config: Config): string[] => {
     wrong.push(
       `documents.awarenessStateBytes ${documents.awarenessStateBytes} must not be above documents.awarenessMessageBytes ${documents.awarenessMessageBytes}`,
     )
+  if (documents.refuseBytes > 0 && documents.refuseBytes < documents.maxBytes)
+    wrong.push(`documents.refuseBytes ${documents.refuseBytes} must not be below documents.maxBytes ${documents.maxBytes}`)
   if (limits.messageBytes > config.storage.maxEntryBytes)
     wrong.push(`limits.messageBytes ${limits.messageBytes} must not be above storage.maxEntryBytes ${config.storage.maxEntryBytes}`)
   for (const list of ['permissions', 'anonymousPermissions'] as const)

@@ -113,8 +113,9 @@ export class Edge {
     const { config, isClosing } = this.#options
     const { origins, limits } = config
     if (isClosing()) return new TroupeError('system.closed')
-    if (origins.length > 0 && !origins.includes(headers.origin ?? '')) return new TroupeError('connection.origin', headers.origin ?? 'none')
+    // First: of Hocuspocus clients those that are refused stay connected, too.
     if (this.#connections.size + this.#arriving >= limits.connections) return new TroupeError('connection.too_many')
+    if (origins.length > 0 && !origins.includes(headers.origin ?? '')) return new TroupeError('connection.origin', headers.origin ?? 'none')
     return undefined
   }
 
@@ -144,7 +145,7 @@ export class Edge {
 
   /** Which of the two wires of documents it is, the first byte says: an address of Hocuspocus has at least one letter. */
   #listen(ws: WebSocket, arrival: Arrival, document: DocumentRoute, caller: Caller): void {
-    const { world, config } = this.#options
+    const { world, config, isClosing } = this.#options
     this.#arriving++
     const end = () => {
       cancel()
@@ -154,6 +155,7 @@ export class Edge {
     }
     const decide = (data: Buffer, isBinary: boolean) => {
       end()
+      if (isClosing()) return this.#sendAway(ws, new TroupeError('system.closed'))
       if (isBinary && data[0] !== 0) return this.#connectMultiplexer(ws, arrival, caller)(data, isBinary)
       const editor = editorOf(document, caller)
       if ('error' in editor) this.#sendAway(ws, editor.error)

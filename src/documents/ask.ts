@@ -18,12 +18,27 @@ export interface Asker {
   ask(address: Address, message: Message, options?: AskOptions): Promise<unknown>
 }
 
+/** Questions that change nothing. A document that is loaded anew while they wait, because its content was exchanged, is asked again. */
+const questions: ReadonlySet<string> = new Set([
+  'document.state',
+  'document.describe',
+  'document.present',
+  'document.history',
+  'document.view',
+  'document.diff',
+  'document.version.list',
+])
+const mostAttempts = 3
+
 /** Errors: `document.unavailable`, `document.busy`, and what the actor refuses with. */
 export const askDocument = async <Answer>(asker: Asker, address: Address, message: Message): Promise<Answer> => {
-  try {
-    return (await asker.ask(address, message, { timeoutMs: askTimeoutMs })) as Answer // what that actor answers to this message
-  } catch (error) {
-    const code = isTroupeError(error) ? unreachable[error.code] : undefined
-    throw code === undefined ? error : new TroupeError(code, undefined, { cause: error })
+  for (let attempt = 1; ; attempt++) {
+    try {
+      return (await asker.ask(address, message, { timeoutMs: askTimeoutMs })) as Answer // what that actor answers to this message
+    } catch (error) {
+      if (attempt < mostAttempts && isTroupeError(error, 'actor.stopped') && questions.has(message.type)) continue
+      const code = isTroupeError(error) ? unreachable[error.code] : undefined
+      throw code === undefined ? error : new TroupeError(code, undefined, { cause: error })
+    }
   }
 }

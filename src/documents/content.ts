@@ -14,7 +14,7 @@ const depth = 200
  * Values that an edit may look at or make: some, and as many as there are bytes twice over. What is small is done where it is, so a
  * request of a few bytes that copies and copies must end within some ten milliseconds (100 000 values: 60 ms).
  */
-const leastValues = 50_000
+const leastValues = 20_000
 
 /** Errors: `command.bad_parameters` for a root that is not of the form, `document.misfit` for what cannot be read. */
 export const readAs = async (

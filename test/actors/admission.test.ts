@@ -7,7 +7,7 @@ const even = () => 0.5
 const part = (length: number): Part => ({ kind: 'state', bytes: new Uint8Array(length) })
 
 describe('admission', () => {
-  it('[BIG10] lets a burst in at once and smears the rest over time, in the order in which they came', () => {
+  it('[BGA10] lets a burst in at once and smears the rest over time, in the order in which they came', () => {
     const admission = new Admission(limits, even)
     const turns = Array.from({ length: 1_000 }, () => admission.arrive(10_000))
     const waits = turns.map((turn) => (turn.kind === 'wait' ? turn.ms : 0))
@@ -17,7 +17,7 @@ describe('admission', () => {
     expect(admission.arrive(11_000)).toEqual({ kind: 'now' })
   })
 
-  it('[BIG10] refuses who would wait too long, with a hint that is not the same for all', () => {
+  it('[BGA10] refuses who would wait too long, with a hint that is not the same for all', () => {
     let chance = 0
     const admission = new Admission(limits, () => chance)
     const turns = Array.from({ length: 7_000 }, () => admission.arrive(0))
@@ -31,7 +31,7 @@ describe('admission', () => {
     expect(admission.arrive(2_000).kind).toBe('wait')
   })
 
-  it('[BIG11] makes newcomers wait while too much is under way; what many are sent counts once', () => {
+  it('[BGA11] makes newcomers wait while too much is under way; what many are sent counts once', () => {
     const admission = new Admission(limits, even)
     const large = [part(900), part(50)]
     for (let i = 0; i < 100; i++) admission.began(large)
@@ -51,7 +51,7 @@ describe('admission', () => {
     expect(admission.answerBytes).toBe(0)
   })
 
-  it('[BIG10] without a limit nobody waits', () => {
+  it('[BGA10] without a limit nobody waits', () => {
     const admission = new Admission({ ...limits, connectionsPerSecond: 0 }, even)
     expect(Array.from({ length: 5_000 }, () => admission.arrive(0).kind).every((kind) => kind === 'now')).toBe(true)
   })

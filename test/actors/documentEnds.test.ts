@@ -1,6 +1,10 @@
 /** The process ends at each write of what changes a document as a whole; whoever comes next finds the old or the new one, whole. */
+import { deflateRawSync, inflateRawSync } from 'node:zlib'
 import { describe, expect, it } from 'vitest'
+import * as Y from 'yjs'
+import type { DocumentOptions } from '../../actors/document.ts'
 import type { DocumentLifeRequest } from '../../actors/documentMessages.ts'
+import type { HistoryView, NamedVersion } from '../../actors/historyMessages.ts'
 import { quiet } from '../support/world.ts'
 import { DocumentHouse, updateOf } from './documentHouse.ts'
 import { codeOf, track } from './house.ts'
@@ -29,7 +33,7 @@ const atEachWrite = async (
   for (const isWritten of [false, true]) {
     for (let write = 0; ; write++) {
       expect(write).toBeLessThan(mostWrites)
-      const house = await DocumentHouse.open()
+      const house = await DocumentHouse.open(options)
       await prepare(house)
       await house.endAt(write, isWritten)
       const asked = track(house.life(name, request))
@@ -45,10 +49,41 @@ const atEachWrite = async (
   return ends
 }
 
+const options: Partial<DocumentOptions> = {
+  history: {
+    keepMs: 0,
+    squeeze: {
+      squeeze: async (bytes) => deflateRawSync(bytes),
+      expand: async (squeezed, maxOutputLength) => inflateRawSync(squeezed, { maxOutputLength }),
+    },
+  },
+  compaction: { updates: 3, share: 0, bytes: 1e9 },
+}
+
+/** Five changes, the first of them in the history, and a version with a name. */
 const one = async (house: DocumentHouse) => {
-  await house.append('a', updateOf('hello'))
-  await quiet()
-  await house.journals.append('history/a', [Uint8Array.of(1)])
+  const doc = new Y.Doc()
+  doc.on('update', (update: Uint8Array) => updates.push(update))
+  const updates: Uint8Array[] = []
+  for (const letter of 'hello') doc.getText('text').insert(doc.getText('text').length, letter)
+  for (const update of updates) {
+    await house.append('a', update)
+    await quiet()
+  }
+  await house.system.ask('document/a', { type: 'document.version.create', name: 'half', user: by, at: { offset: 2 } })
+}
+
+const past = async (house: DocumentHouse, name: string): Promise<string> => {
+  const seen: string[] = []
+  const address = `document/${name}`
+  for (const offset of [1, 2, 3, 4, 5]) {
+    const view = (await house.system.ask(address, { type: 'document.view', at: { offset }, withContent: false })) as HistoryView
+    const doc = new Y.Doc()
+    Y.applyUpdate(doc, view.update)
+    seen.push(doc.getText('text').toString())
+  }
+  const versions = (await house.system.ask(address, { type: 'document.version.list' })) as NamedVersion[]
+  return [...seen, ...versions.map((version) => `${version.name} ${version.offset}`)].join(', ')
 }
 
 describe('when the process ends in the middle', () => {
@@ -65,6 +100,7 @@ describe('when the process ends in the middle', () => {
       ).toContainEqual([old, next])
       await house.life('a', { type: 'document.rename', by, to: 'b' })
       expect([await found(house, 'a'), await found(house, 'b')], at).toEqual(['document.renamed', 'hello'])
+      expect(await past(house, 'b'), at).toBe('h, he, hel, hell, hello, half 2')
       expect(await house.journals.list('incoming/')).toEqual([])
     })
     expect(ends).toBeGreaterThan(8)
@@ -142,7 +178,7 @@ describe('when the disk refuses in the middle', () => {
     for (const [request, result, name] of requests) {
       let refusals = 0
       for (let write = 0; write < mostWrites; write++) {
-        const house = await DocumentHouse.open()
+        const house = await DocumentHouse.open(options)
         await one(house)
         await house.refuseAt(write)
         const first = await codeOf(house.life('a', request))
@@ -166,7 +202,7 @@ describe('when the disk refuses in the middle', () => {
       { type: 'document.reset', by, update: updateOf('new') },
       { type: 'document.remove', by },
     ] as const) {
-      const house = await DocumentHouse.open()
+      const house = await DocumentHouse.open(options)
       await one(house)
       const client = await house.connect('a')
       house.disk.refuse('storage.full')

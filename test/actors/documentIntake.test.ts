@@ -21,7 +21,7 @@ describe('what one client says', () => {
     return { background, intake: new DocumentIntake(background), heard: [] as string[] }
   }
 
-  it('[BIG13] stays in order behind a message that takes a while; others go on', async () => {
+  it('[BGA13] stays in order behind a message that takes a while; others go on', async () => {
     const { intake, heard } = house()
     const [first, second] = [later<string>(), later<string>()]
     const slow = (client: string, promise: Promise<string>) =>
@@ -50,7 +50,7 @@ describe('what one client says', () => {
     expect(heard.at(-1)).toBe('a3')
   })
 
-  it('[BIG13] goes on after one that failed, and not at all when the document is over', async () => {
+  it('[BGA13] goes on after one that failed, and not at all when the document is over', async () => {
     const { intake, heard, background } = house()
     const [bad, late] = [later<string>(), later<string>()]
     const hold = (promise: Promise<string>) =>

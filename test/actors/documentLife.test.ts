@@ -1,6 +1,6 @@
 /**
  * All states that a document can get into, and all that can happen to it in each of them: joins, changes with and without holes,
- * commits and loads that work or fail, compaction, idle time, the end.
+ * commits and loads that work or fail, compaction, idle time, deletion and return, the end.
  */
 import { describe, expect, it } from 'vitest'
 import { documentLife, Life } from '../../actors/documentLife.ts'
@@ -64,7 +64,7 @@ const wander = async (seed: number, acts: number, plant: Plant = {}): Promise<st
 }
 
 /** More of them: a night's work. All that there are within three edits are some ten thousand. */
-const states = Number(process.env.LIFE_STATES ?? 300)
+const states = Number(process.env.LIFE_STATES ?? 200)
 const walks = Number(process.env.LIFE_WALKS ?? 250)
 
 describe('the life of a document', () => {
@@ -84,6 +84,7 @@ describe('the life of a document', () => {
 
   it.each<{ name: string; story: readonly Act[] }>([
     { name: 'a change while a refused commit is tried again', story: ['join', 'read', 'edit', 'commit fails', 'soon', 'edit', 'commit'] },
+    { name: 'changes within one window', story: ['join', 'read', 'edit', 'edit', 'commit', 'edit'] },
     { name: 'an end that cannot wait for the disk', story: ['join', 'read', 'edit', 'close', ...Array<Act>(10).fill('later')] },
   ])('[DLF1] keeps its promises in a corner: $name', async ({ story }) => {
     const model = await noting(seen, () => replay(story, {}))

@@ -31,7 +31,7 @@ const house = (limit: number) => {
 }
 
 describe('the memory of documents', () => {
-  it('[BIG12] is given back by the idle ones, the least recently used first, and only as much as is needed', async () => {
+  it('[BGA12] is given back by the idle ones, the least recently used first, and only as much as is needed', async () => {
     const { memory, open, unloaded } = house(1_000)
     const a = open('a', 300, true)
     open('b', 300, true)
@@ -43,7 +43,7 @@ describe('the memory of documents', () => {
     expect(memory.bytes).toBe(950)
   })
 
-  it('[BIG12] is given back by prepared answers before any document leaves', () => {
+  it('[BGA12] is given back by prepared answers before any document leaves', () => {
     const { memory, open, unloaded } = house(1_000)
     const idle = open('idle', 300, true)
     const cached = open('cached', 300, false, 300)
@@ -52,7 +52,7 @@ describe('the memory of documents', () => {
     expect(idle.bytes).toBe(300)
   })
 
-  it('[BIG12] is over its limit while somebody has the documents open, and one that becomes idle then leaves at once', async () => {
+  it('[BGA12] is over its limit while somebody has the documents open, and one that becomes idle then leaves at once', async () => {
     const { memory, open, unloaded } = house(1_000)
     const documents = Array.from({ length: 10 }, (_, i) => open(`${i}`, 300, false))
     expect([memory.bytes, unloaded]).toEqual([3_000, []])
@@ -64,7 +64,7 @@ describe('the memory of documents', () => {
     expect(memory.bytes).toBe(2_700)
   })
 
-  it('[BIG12] follows a document that grows, and forgets one that has left, but not the one that came after it', () => {
+  it('[BGA12] follows a document that grows, and forgets one that has left, but not the one that came after it', () => {
     const { memory, open } = house(1_000)
     const first = open('a', 100, false)
     first.bytes = 250
@@ -76,7 +76,7 @@ describe('the memory of documents', () => {
     expect(memory.bytes).toBe(40)
   })
 
-  it('[BIG12] is not looked through for each change while nothing can be given back', () => {
+  it('[BGA12] is not looked through for each change while nothing can be given back', () => {
     const { memory, open } = house(1_000)
     let looks = 0
     const documents = Array.from({ length: 100 }, (_, i) => open(`${i}`, 100, false))

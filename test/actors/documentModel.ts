@@ -6,8 +6,8 @@ import * as Y from 'yjs'
 import { documentKind } from '../../actors/document.ts'
 import { Life, type LifeEvent, type Position } from '../../actors/documentLife.ts'
 import type { DocumentMessage, Refused } from '../../actors/documentMessages.ts'
-import { TroupeError } from '../../actors/errors.ts'
-import type { Appended, Entry, Head, Journals, Offset, Snapshot } from '../../actors/journal.ts'
+import { isTroupeError, TroupeError } from '../../actors/errors.ts'
+import type { Appended, Entry, Head, Journals, Offset, ReadOptions, Snapshot } from '../../actors/journal.ts'
 import type { Publication } from '../../actors/publication.ts'
 import { defineActor } from '../../actors/system/definition.ts'
 import { ActorSystem } from '../../actors/system/system.ts'
@@ -61,8 +61,12 @@ export class GatedJournals implements Journals {
     })
   }
 
-  async read(journal: string, { after = 0 }: { readonly after?: Offset } = {}): Promise<Entry[]> {
-    return this.of(journal).entries.filter(({ offset }) => offset > after)
+  async read(journal: string, { after, limit, reverse = false }: ReadOptions = {}): Promise<Entry[]> {
+    const { entries } = this.of(journal)
+    const all = reverse
+      ? entries.filter(({ offset }) => offset < (after ?? Infinity)).reverse()
+      : entries.filter(({ offset }) => offset > (after ?? 0))
+    return all.slice(0, limit)
   }
 
   async head(journal: string): Promise<Head> {
@@ -142,6 +146,8 @@ export type Act =
   | 'part'
   | 'soon'
   | 'later'
+  | 'remove'
+  | 'undelete'
   | 'stop'
   | 'close'
   | 'boot'
@@ -162,6 +168,8 @@ export class Model {
   /** The process ends in good order. */
   #closing: 'no' | 'closing' | 'closed' = 'no'
   #hasFailed = false
+  /** Somebody deleted the document, and the answer has come or not. */
+  #removal: 'none' | 'asked' | 'removed' | 'undeleting' = 'none'
   #unwatch = (): void => {}
   readonly #journals: GatedJournals
   readonly #gates: Gate[] = []
@@ -208,6 +216,7 @@ export class Model {
       handlers: {
         'connection.publish': (_, message) => this.#hear(message),
         'connection.refused': (_, { code, detail }) => {
+          if (code === 'document.deleted') return this.#lost()
           this.#violate(`a change is refused: ${code} ${detail}`)
         },
       },
@@ -236,7 +245,11 @@ export class Model {
     if (this.#closing === 'no') acts.push('close')
     // The next process gets the store when all is written that was begun.
     if (this.#closing !== 'no') acts.push(...(this.#closing === 'closed' && this.#gates.length === 0 ? (['boot'] as const) : []))
-    else if (state === 'out') acts.push('join')
+    else if (this.#removal === 'removed') acts.push('undelete')
+    else if (this.#removal === 'none' && this.#edits > 0) acts.push('remove')
+    if (this.#system.actors('document/').length > 0 && this.#closing === 'no') acts.push('stop')
+    if (this.#closing !== 'no' || this.#removal !== 'none') return [...acts, ...this.#gateActs]
+    if (state === 'out') acts.push('join')
     else acts.push('leave')
     if (state === 'in') {
       acts.push('ask anew')
@@ -244,9 +257,11 @@ export class Model {
       if (this.#edits + 1 < mostEdits) acts.push('edit past a gap')
       if (questions.length > 0) acts.push('answer')
     }
-    if (this.#system.actors('document/').length > 0 && this.#closing === 'no') acts.push('stop')
-    for (const [kind, ...kinds] of gateActs) if (this.#gates.some((gate) => gate.kind === kind)) acts.push(...kinds)
-    return acts
+    return [...acts, ...this.#gateActs]
+  }
+
+  get #gateActs(): Act[] {
+    return gateActs.flatMap(([kind, ...acts]) => (this.#gates.some((gate) => gate.kind === kind) ? acts : []))
   }
 
   /** Everything that decides what comes next, as far as it differs. */
@@ -275,6 +290,7 @@ export class Model {
       this.#gates.map(({ kind }) => kind),
       this.#edits,
       this.#closing,
+      this.#removal,
       Y.getState(doc.store, 7) - (this.#durable().get(7) ?? 0),
       this.#world.clock.pending,
     ])
@@ -293,6 +309,8 @@ export class Model {
       if (this.#gates.length > 0) for (const gate of this.#gates.splice(0)) gate.open()
       else if (this.#closing === 'closing') this.#do('soon')
       else if (this.#closing === 'closed') this.#do('boot')
+      else if (this.#removal === 'removed') this.#do('undelete')
+      else if (this.#removal !== 'none') this.#do('soon')
       else if (state === 'out') this.#do('join')
       else if (questions.length > 0) this.#do('answer')
       else if (believes && this.#isSame()) break
@@ -323,6 +341,10 @@ export class Model {
         return this.#join()
       case 'close':
         return this.#close()
+      case 'remove':
+        return this.#remove()
+      case 'undelete':
+        return this.#undelete()
       case 'boot':
         this.#closing = 'no'
         this.#system = this.#boot()
@@ -370,6 +392,32 @@ export class Model {
     })
   }
 
+  /** Its content stays on disk and can be brought back; so nothing that was promised may be missing then. */
+  #remove(): void {
+    this.#removal = 'asked'
+    this.#system.ask(address, { type: 'document.remove', by: '' }, { timeoutMs: 1e9 }).then(
+      () => {
+        this.#removal = 'removed'
+        if (this.#client.state === 'in') this.#violate('the document is deleted and its client does not know')
+      },
+      () => {
+        this.#removal = 'none'
+      },
+    )
+  }
+
+  #undelete(): void {
+    this.#removal = 'undeleting'
+    this.#system.ask(address, { type: 'document.undelete', by: '' }, { timeoutMs: 1e9 }).then(
+      () => {
+        this.#removal = 'none'
+      },
+      () => {
+        this.#removal = 'removed'
+      },
+    )
+  }
+
   #join(): void {
     const client = this.#client
     client.state = 'joining'
@@ -382,7 +430,9 @@ export class Model {
         client.state = 'in'
         this.#ask()
       },
-      () => {
+      (error) => {
+        // Whoever deleted it may not have heard that it was done.
+        if (isTroupeError(error, 'document.deleted')) this.#removal = 'removed'
         if (client.state === 'joining') this.#lost()
       },
     )

@@ -77,7 +77,7 @@ describe('a large document with markup', () => {
   const expected = new Y.Doc()
   Y.applyUpdate(expected, whole)
 
-  it('[BIG5] opens over a slow link in messages of a fraction of it, without a reconnection, and nothing of it is repaired', async () => {
+  it('[BGE5] opens over a slow link in messages of a fraction of it, without a reconnection, and nothing of it is repaired', async () => {
     const server = await withBook(whole)
     const link = await openSlowLink(server.port, 750_000)
     cleanups.push(() => link.close())
@@ -109,7 +109,7 @@ describe('a large document with markup', () => {
     expect(own.length).toBe(1)
   })
 
-  it('[BIG6] changes of others come behind it, and what its reader writes meanwhile is not lost', async () => {
+  it('[BGE6] changes of others come behind it, and what its reader writes meanwhile is not lost', async () => {
     const server = await withBook(whole)
     const link = await openSlowLink(server.port, 600_000)
     cleanups.push(() => link.close())
@@ -143,7 +143,7 @@ describe('a large document with markup', () => {
     expect(sizes).toEqual([])
   })
 
-  it('[BIG5] which pieces that can be seen would not do: the editor deletes what is not complete yet', () => {
+  it('[BGE5] which pieces that can be seen would not do: the editor deletes what is not complete yet', () => {
     const state = DocumentState.load(whole, [])
     if (!(state instanceof DocumentState)) throw new Error(state.code)
     const repairs = (pieces: readonly Uint8Array[]): number => {

@@ -2,6 +2,7 @@
 import { execFile } from 'node:child_process'
 import { readFileSync } from 'node:fs'
 import { createServer } from 'node:net'
+import { dirname, join } from 'node:path'
 import { promisify } from 'node:util'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { WebSocketServer } from 'ws'
@@ -131,6 +132,12 @@ describe('the checks', () => {
     for (const { id, title, why, source } of checks) {
       expect([id, title.endsWith('.'), why.endsWith('.'), source.startsWith('https://')]).toEqual([id, false, true, true])
     }
+  })
+
+  it('come with the program, and need ws, yjs and lib0 alone', () => {
+    const program = readFileSync(join(dirname(mainProgram), 'conformance.js'), 'utf8')
+    const imported = [...program.matchAll(/^import .*?from "([^"]+)";$/gm)].map(([, name = '']) => name.replace(/\/.*/, ''))
+    expect(new Set(imported.filter((name) => !name.startsWith('node:') && !name.startsWith('.')))).toEqual(new Set(['ws', 'yjs', 'lib0']))
   })
 
   it('are all on the page of conformance, with what every server showed', () => {

@@ -67,7 +67,7 @@ describe('a block of changes', () => {
 
 describe('a view', () => {
   for (const seed of [11, 12, 13])
-    it(`at every offset is what the changes up to there make, from any state before (seed ${seed})`, () => {
+    it(`[HIS1] at every offset is what the changes up to there make, from any state before (seed ${seed})`, () => {
       const past = randomPast(seed, 60)
       const blocks = blocksOf(past, 7)
       for (let offset = 0; offset <= past.length; offset += 3) {
@@ -105,7 +105,7 @@ const sides = ({ content = [] }: Difference, before: string): { before: string; 
 }
 
 describe('a difference', () => {
-  it('has both texts in it, and says of each character who brought it and who took it away', () => {
+  it('[HIS2] has both texts in it, and says of each character who brought it and who took it away', () => {
     fc.assert(
       fc.property(fc.integer(), fc.double({ min: 0, max: 1, noNaN: true }), (seed, share) => {
         const { past, writer, remover } = writers(seed, 60, ['ann', 'bob', 'eve'])
@@ -223,7 +223,7 @@ describe('a difference', () => {
 
 describe('restoring', () => {
   for (const seed of [31, 32, 33, 34, 35, 36])
-    it(`gives exactly what a view of that moment shows, as one edit that fits the collected document (seed ${seed})`, () => {
+    it(`[HIS3] gives exactly what a view of that moment shows, as one edit that fits the collected document (seed ${seed})`, () => {
       const past = randomPast(seed, 90)
       const blocks = blocksOf(past, 10)
       let undone = 0
@@ -241,7 +241,7 @@ describe('restoring', () => {
     expect(rootsOf(liveWith(past, update))).toEqual(rootsOf(at(past, 30)))
   })
 
-  it('keeps what others type at the same time', () => {
+  it('[HIS3] keeps what others type at the same time', () => {
     const past = randomPast(42, 60)
     const { update } = restore(nothing, blocksOf(past), 0, 20, past.length, live(past), [])
     const editor = docOf([live(past)])
@@ -257,7 +257,7 @@ describe('restoring', () => {
 })
 
 describe('taking back what one author did', () => {
-  it('removes their characters, brings back those that they deleted, and touches no other', () => {
+  it('[HIS4] removes their characters, brings back those that they deleted, and touches no other', () => {
     fc.assert(
       fc.property(fc.integer(), (seed) => {
         const { past, writer, remover, order } = writers(seed, 60, ['ann', 'bob', 'eve'])

@@ -120,7 +120,7 @@ describe('operations on a document', () => {
           else expect(json(doc)[name]).toEqual(wanted)
         }
       }),
-      { numRuns: 500 },
+      { numRuns: 300 },
     )
   })
 
@@ -182,7 +182,7 @@ describe('operations on a document', () => {
     })
     const state = Y.encodeStateAsUpdate(start)
     fc.assert(
-      fc.property(fc.array(any, { minLength: 1, maxLength: 5 }), (operations) => {
+      fc.property(fc.array(any, { minLength: 1, maxLength: 2 }), (operations) => {
         const result = editJson(state, [], bytesOf(operations), 7, limits)
         if (!result.ok) return
         const tail = result.update.length === 0 ? [] : [result.update]
@@ -194,7 +194,7 @@ describe('operations on a document', () => {
             if (!read.ok) expect(read.code).toBe('root')
           }
       }),
-      { numRuns: 1_000 },
+      { numRuns: 400 },
     )
   })
 

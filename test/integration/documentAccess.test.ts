@@ -183,6 +183,38 @@ describe.each(wires)('on the wire of %s', (wire) => {
     })
   })
 
+  it('whoever may only read or comment is not sent away for the formatting marks that its editor sweeps up', async () => {
+    const name = fresh('swept')
+    const apply = (update: Uint8Array) =>
+      troupe.ask(`document/${name}`, { type: 'document.edit', update, author: { user: 'program', via: 'agent' } } as never)
+    const [one, other] = [new Y.Doc(), new Y.Doc()]
+    one.getText('text').insert(0, 'some words')
+    const base = Y.encodeStateAsUpdate(one)
+    Y.applyUpdate(other, base)
+    // Two who did not know of each other made the same words bold: when the second arrives, one mark has no effect.
+    const [first, second] = [one, other].map((doc) => {
+      doc.getText('text').format(0, 4, { bold: true })
+      return Y.encodeStateAsUpdate(doc, Y.encodeStateVectorFromUpdate(base))
+    }) as [Uint8Array, Uint8Array]
+    await apply(base)
+    const reader = await open(wire, name, token('reader', 'document:*:read'))
+    const anna = await open(wire, name, token('anna', 'document:*:comment'))
+    let swept = 0
+    reader.doc.on('update', (_update: Uint8Array, _origin: unknown, _doc: Y.Doc, { local }: Y.Transaction) => {
+      if (local) swept++
+    })
+    await apply(first)
+    await until(() => reader.doc.getText('text').toDelta().length === 2, 'the bold words')
+    await apply(second)
+    await until(() => swept > 0, 'the sweeping up')
+    anna.doc.getArray('comments').push(['I swept, too'])
+    await until(() => comments(reader).length === 1, 'the comment of a commenter')
+    for (const person of [reader, anna]) {
+      expect([person.sentAway(), person.connections()]).toEqual([undefined, 1])
+      if (person.tiptap) await saved(person.tiptap)
+    }
+  })
+
   describe('a change that the application refuses', () => {
     it('is neither kept nor seen by others; its author is told, and converges when it begins anew', async () => {
       const name = fresh('polite')

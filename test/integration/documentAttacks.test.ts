@@ -72,7 +72,7 @@ describe('a server that is sent crafted updates', () => {
     ['101 000 structs', chain(101_000)],
   ]
   for (const [name, bytes] of refused)
-    it(`[BIG25] refuses them, sends their sender away, and goes on for all others: ${name}`, () => attack(name, [wire.update(bytes)], true))
+    it(`[BGI25] refuses them, sends their sender away, and goes on for all others: ${name}`, () => attack(name, [wire.update(bytes)], true))
 
   const taken: [string, Uint8Array][] = [
     ['a crowd of 10 000 at one place', crowd(10_000)],
@@ -84,15 +84,15 @@ describe('a server that is sent crafted updates', () => {
     ['30 000 values one by one', chainedElements(30_000)],
   ]
   for (const [name, bytes] of taken)
-    it(`[BIG26] takes what Yjs would, and goes on for all others: ${name}`, () => attack(name, [wire.update(bytes)], false))
+    it(`[BGI26] takes what Yjs would, and goes on for all others: ${name}`, () => attack(name, [wire.update(bytes)], false))
 
-  it('[BIG26] takes a megabyte of questions and presence, and goes on for all others', async () => {
+  it('[BGI26] takes a megabyte of questions and presence, and goes on for all others', async () => {
     const presence = Array.from({ length: 400 }, (_, i) => wire.awareness(encodePresence([{ client: i, clock: i, state: '{"x":1}' }])))
     const asks = Array.from({ length: 20 }, () => wire.step1(stateVector(20_000)))
     await attack('questions and presence', [...asks, ...presence], false)
   })
 
-  it('[BIG27] hands all of it to a newcomer, after a restart too', async () => {
+  it('[BGI27] hands all of it to a newcomer, after a restart too', async () => {
     // It does not apply them: until they are compacted, 100 000 versions of a key take a stock Yjs ten seconds.
     const reader = await new WireClient(`${server.ws}/docs/attacked`, { isBlind: true }).synced()
     expect(reader.clocks.size).toBeGreaterThan(50_000)

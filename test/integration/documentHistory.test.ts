@@ -155,7 +155,7 @@ describe('the history of a document over HTTP', () => {
     expect(doc.getText('text').toString()).toContain('one')
   })
 
-  it('asks for reading, writing and deleting, as the content does', async () => {
+  it('[HIS9] asks for reading, writing and deleting, as the content does', async () => {
     await type(await editorOf('ann', 'rules'), 'x')
     const reader = http.as(await tokenOf('reader', ['document:rules:read']))
     const writer = http.as(await tokenOf('writer', ['document:rules:write']))

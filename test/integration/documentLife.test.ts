@@ -96,7 +96,7 @@ describe('a document', () => {
     expect(await textNow('life/old name')).toBe('document.renamed: life/new name')
   })
 
-  const rounds = 8
+  const rounds = 5
   it(`[DLI3] that is renamed while the server is killed is under exactly one name, with all that was acknowledged, ${rounds} times`, async () => {
     const chance = new SeededRandom(4)
     let name = 'moves/0'

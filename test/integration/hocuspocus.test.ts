@@ -128,3 +128,15 @@ describe('what waits for a token', () => {
     expect((await residentMiB()) - before).toBeLessThan(100)
   })
 })
+
+describe('a page of another origin', () => {
+  const { server: strict } = serve('origins=https://app.example')
+
+  it('is denied each document and may stay connected, for closed it would connect again and again', async () => {
+    const raw = await connect(`${strict().ws}/hocuspocus`)
+    for (const name of ['a', 'b']) raw.socket.send(frame(name, 2, 0, 'any'))
+    await until(() => raw.frames.length === 2, 'both denials')
+    expect(raw.frames.every((one) => one.includes('connection.origin'))).toBe(true)
+    expect(raw.code).toBeUndefined()
+  })
+})

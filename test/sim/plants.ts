@@ -1,4 +1,5 @@
 /** Bugs that are planted on purpose: the simulation must find each of them, or it proves nothing. */
+import { DocumentReceipts } from '../../actors/documentReceipts.ts'
 import type { Appended, Journals } from '../../actors/journal.ts'
 import { DocumentState, type Examined } from '../../crdt/document.ts'
 import { type Expected, Passing } from '../support/passingJournals.ts'
@@ -59,5 +60,19 @@ export const withoutCheckOfPredecessors = async <T>(run: () => Promise<T>): Prom
     return await run()
   } finally {
     DocumentState.prototype.examine = examine
+  }
+}
+
+/** While `run` runs, what builds on something missing is acknowledged like anything else. */
+export const withReceiptsForHoles = async <T>(run: () => Promise<T>): Promise<T> => {
+  const { hold, taken } = DocumentReceipts.prototype
+  DocumentReceipts.prototype.hold = function (this: DocumentReceipts, dues, _inspection, receipts) {
+    taken.call(this, dues, receipts, false)
+    return true
+  }
+  try {
+    return await run()
+  } finally {
+    DocumentReceipts.prototype.hold = hold
   }
 }

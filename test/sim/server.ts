@@ -383,10 +383,13 @@ export class Server implements Listener {
         return result
       },
     }
+    // Nothing is compressed: what a seed does must not depend on a version of zlib.
+    const squeeze = { squeeze: async (bytes: Uint8Array) => bytes.slice(), expand: async (squeezed: Uint8Array) => squeezed.slice() }
     const definition = documentKind({
       ...this.#settings.document,
       journals: this.journals,
       work,
+      history: { squeeze },
       observe: {
         stored: () => {
           if (this.#unsaved > 0 || this.#refusedWrites > 0) saw('a refused commit succeeds later')

@@ -8,7 +8,7 @@ import { describe, expect, it } from 'vitest'
 import type { Journals } from '../../actors/journal.ts'
 import type { SeededRandom } from '../support/world.ts'
 import type { Events } from './events.ts'
-import { EarlyJournals, ReorderingJournals, withoutCheckOfPredecessors } from './plants.ts'
+import { EarlyJournals, ReorderingJournals, withoutCheckOfPredecessors, withReceiptsForHoles } from './plants.ts'
 import { type Report, type RunOptions, simulate } from './simulation.ts'
 
 const seeds = Number(process.env.SIM_SEEDS ?? 300)
@@ -115,6 +115,11 @@ describe.skipIf(single !== undefined)('the simulation finds a planted bug', () =
   it('an acknowledgement of what waits for its predecessors', async () => {
     const violation = await withoutCheckOfPredecessors(() => found({}))
     expect(['L20', 'S1']).toContain(violation?.rule)
+  })
+
+  it('a receipt for a change that waits for its predecessors', async () => {
+    const violation = await withReceiptsForHoles(() => found({}))
+    expect(violation?.rule).toBe('S1')
   })
 
   it('a disk that flushes a later write before an earlier one', async () => {

@@ -4,7 +4,7 @@ import { once } from 'node:events'
 import { parseArgs } from 'node:util'
 import type { Target } from './check.ts'
 import { ServerProcess } from './server.ts'
-import { checks, checksOf, type Result, runCheck } from './suite.ts'
+import { checks, checksOf, type Result, recovered, runCheck } from './suite.ts'
 import type { Wire } from './wire.ts'
 
 export const conformanceHelp = `Usage: troupe conformance URL [OPTIONS]
@@ -134,6 +134,7 @@ const run = async (args: readonly string[], output: Output): Promise<number> => 
     for (const check of wanted) {
       const result = await runCheck(check, target, values.slow === true || values.only !== undefined)
       results.push(result)
+      if (result.outcome === 'fail') await recovered(target)
       if (values.json !== true) output.write(row(result))
     }
   } finally {

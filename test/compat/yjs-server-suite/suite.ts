@@ -79,3 +79,18 @@ export const runCheck = async (check: Check, target: Target, isSlowWanted = fals
     context.close()
   }
 }
+
+const recoveryMs = 60_000
+
+/** After a failure: resolves when the server answers somebody again, so that one check does not fail for what another has done. */
+export const recovered = async (target: Target): Promise<void> => {
+  const end = performance.now() + recoveryMs
+  for (let isAnswering = false; !isAnswering && performance.now() < end; ) {
+    const context = new Context(target)
+    isAnswering = await context.join().then(
+      () => true,
+      () => false,
+    )
+    context.close()
+  }
+}

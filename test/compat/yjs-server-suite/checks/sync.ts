@@ -24,9 +24,13 @@ const bigDocument = (size: number, isSlow: boolean): Check => ({
   source: sources.issue('ueberdosis/hocuspocus', 1010),
   isSlow,
   async run(context) {
-    const writer = await context.join()
+    const [writer, watcher] = [await context.join(), await context.join()]
     const step = prose(MiB)
-    for (let n = 0; n < size / MiB; n++) writer.text.insert(writer.text.length, step)
+    for (let n = 1; n <= size / MiB; n++) {
+      writer.text.insert(writer.text.length, step)
+      // It is about how much a document holds, not about how much may be under way at a time.
+      await context.within(() => watcher.text.length === n * MiB, `${n} MB at somebody who was there`)
+    }
     const reader = await context.join()
     const ms = context.target.patienceMs * (1 + size / (4 * MiB))
     await waitFor(() => reader.text.length === size, `${size} characters at a newcomer`, ms)
