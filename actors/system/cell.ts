@@ -427,7 +427,8 @@ export class Cell implements Scope<unknown>, Host, Runnable, Linked<Cell> {
         const settling = this.#house.settling(this.address)
         const state =
           settling === undefined ? kind.definition.state(this, this.input) : settling.then(() => kind.definition.state(this, this.input))
-        if (isPromise(state)) this.#await(state, (loaded) => this.#incarnateTable(loaded))
+        const dropped = (loaded: unknown) => this.#endTable(loaded)
+        if (isPromise(state)) this.#await(state, (loaded) => this.#incarnateTable(loaded), dropped)
         else this.#incarnateTable(state)
       }
     } catch (error) {
@@ -439,8 +440,11 @@ export class Cell implements Scope<unknown>, Host, Runnable, Linked<Cell> {
     return this.input ?? kind.definition.input?.(this.id)
   }
 
-  /** Carries on when the promise is there, unless the cell has gone on to something else meanwhile. */
-  #await<T>(promise: PromiseLike<T>, done: (value: T) => void): void {
+  /**
+   * Carries on when the promise is there, unless the cell has gone on to something else meanwhile. Then what was loaded is nobody's, and
+   * has to be told so: a document would compact beside the one that is loaded next.
+   */
+  #await<T>(promise: PromiseLike<T>, done: (value: T) => void, dropped?: (value: T) => void): void {
     const generation = this.#generation
     const isStill = () => generation === this.#generation && this.phase === 'loading'
     this.#loading = promise
@@ -448,7 +452,7 @@ export class Cell implements Scope<unknown>, Host, Runnable, Linked<Cell> {
     promise.then(
       (value) => {
         this.#house.working(-1)
-        if (!isStill()) return
+        if (!isStill()) return dropped?.(value)
         setActive(this)
         try {
           done(value)
@@ -558,14 +562,18 @@ export class Cell implements Scope<unknown>, Host, Runnable, Linked<Cell> {
     this.#actor = undefined
     const state = this.#state
     this.#state = undefined
-    if (this.kind.style === 'table' && this.kind.definition.stopped !== undefined) {
-      const { stopped } = this.kind.definition
-      this.#guarded('`stopped`', () => {
-        const writes = stopped(state, this)
-        if (isPromise(writes)) this.#house.settle(this.address, writes)
-      })
-    }
+    this.#endTable(state)
     this.#guarded('the end of an incarnation', () => this.#house.incarnations.stop(actor))
+  }
+
+  /** What it still writes is waited for by whoever is loaded next. */
+  #endTable(state: unknown): void {
+    if (this.kind.style !== 'table' || this.kind.definition.stopped === undefined) return
+    const { stopped } = this.kind.definition
+    this.#guarded('`stopped`', () => {
+      const writes = stopped(state, this)
+      if (isPromise(writes)) this.#house.settle(this.address, writes)
+    })
   }
 
   /** For code of others that must not keep an actor from ending. */
@@ -589,8 +597,7 @@ export class Cell implements Scope<unknown>, Host, Runnable, Linked<Cell> {
       this.#rebirth = undefined
       this.#house.working(-1)
     }
-    // Whoever comes next at this address loads when this load is over: two at once would be twice the memory and the reading.
-    if (this.phase === 'loading' && this.#loading !== undefined) this.#house.settle(this.address, this.#loading)
+    if (this.phase === 'loading' && this.#loading !== undefined) this.#house.settle(this.address, this.#abandon(this.#loading))
     this.phase = 'stopped'
     this.#endIncarnation()
     const refusal = cause ?? new TroupeError('actor.stopped', this.address)
@@ -604,6 +611,15 @@ export class Cell implements Scope<unknown>, Host, Runnable, Linked<Cell> {
     this.#refuseWaiting(refusal)
     this.parent?.children?.delete(this)
     this.#house.left(this, reason)
+  }
+
+  /**
+   * Whoever comes next at this address loads when this load is over and what it made has ended: a state may begin work as soon as it
+   * is made, and the compaction of a document that nobody has would change the journal under the next load.
+   */
+  async #abandon(loading: PromiseLike<unknown>): Promise<void> {
+    const state = await loading
+    if (this.kind.style === 'table' && this.#durable === undefined) await this.kind.definition.stopped?.(state, this)
   }
 
   #refuseWaiting(error: TroupeError): void {
