@@ -48,8 +48,8 @@ export class DocumentHistory {
   /** Errors: see the messages. */
   async answer(request: HistoryRequest): Promise<unknown> {
     const { history } = this.#settings
-    if (history === undefined) throw new TroupeError('history.off')
-    if (this.#waiting >= mostWaiting) throw new TroupeError('history.busy', this.#scope.address)
+    if (history === undefined) throw new TroupeError('document.no_history')
+    if (this.#waiting >= mostWaiting) throw new TroupeError('document.busy', this.#scope.address)
     this.#waiting++
     const answer = this.#line.then(() => this.#inquire(history, request))
     this.#line = answer.then(nothing, nothing)
@@ -67,7 +67,7 @@ export class DocumentHistory {
     if (isTroupeError(error)) return error
     if (this.#host.log.background.isOver) return new TroupeError('document.unavailable', this.#scope.address, { cause: error })
     this.#scope.log.error({ document: this.#scope.address, error: String(error) }, 'the history of a document could not be looked at')
-    return new TroupeError('history.unreadable', undefined, { cause: error })
+    return new TroupeError('document.history_unreadable', undefined, { cause: error })
   }
 
   async #inquire(history: HistoryOptions, request: HistoryRequest): Promise<unknown> {

@@ -219,32 +219,28 @@ const table = {
     retry: false,
     advice: 'Delete content, split the document, or raise its quota.',
   },
-  'history.off': {
+  'document.no_history': {
     text: 'no history is kept here',
     retry: false,
     advice: 'Switch `documents.history` on. What was changed before is not in it.',
   },
-  'history.pruned': {
+  'document.pruned': {
     text: 'this moment of the document is no longer kept',
     retry: false,
-    advice: 'Ask for a later one; `documents.historyMs` and `documents.historyBytes` say how long they are kept. Give a moment a name to keep it.',
+    advice:
+      'Ask for a later one; `documents.historyMs` and `documents.historyBytes` say how long they are kept. Give a moment a name to keep it.',
   },
-  'history.too_large': {
+  'document.history_too_large': {
     text: 'too much was changed between these moments to be looked at in one go',
     retry: false,
     advice: 'Ask for moments that are nearer to each other, or raise `documents.historyReplayBytes`.',
   },
-  'history.busy': {
-    text: 'too many requests about the history of this document wait',
-    retry: true,
-    advice: 'Wait for answers before you ask again.',
-  },
-  'history.unreadable': {
+  'document.history_unreadable': {
     text: 'the history of this document cannot be looked at',
     retry: false,
     advice: 'The log says why. Ask for other moments; the document itself is not concerned.',
   },
-  'version.unknown': {
+  'document.version_unknown': {
     text: 'the document has no version with this id',
     retry: false,
     advice: 'List the versions of the document.',

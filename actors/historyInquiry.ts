@@ -103,7 +103,7 @@ export class HistoryInquiry {
       throw new TroupeError('command.bad_parameters', `offset: the last change is ${this.#last}`)
     }
     const found = await this.#journal.blockAtTime(moment.time, this.#last)
-    if (found === undefined) throw new TroupeError('history.pruned', 'at that time')
+    if (found === undefined) throw new TroupeError('document.pruned', 'at that time')
     const offset = found.block.length === 0 ? undefined : await this.#work.run('offsetAt', [found.block], moment.time)
     return { offset: offset ?? found.before }
   }
@@ -199,14 +199,14 @@ export class HistoryInquiry {
 
   async #version(id: string): Promise<NamedVersion> {
     const version = (await this.#journal.versions()).versions.find((one) => one.id === id)
-    if (version === undefined) throw new TroupeError('version.unknown', id)
+    if (version === undefined) throw new TroupeError('document.version_unknown', id)
     return version
   }
 
   async #createVersion({ name, description = '', user, at }: Request<'document.version.create'>): Promise<NamedVersion> {
     const { offset } = at === undefined ? { offset: this.#last } : await this.#find(at)
     const { offset: first } = await this.#journal.firstMoment()
-    if (offset < first) throw new TroupeError('history.pruned', `it begins with ${first}`)
+    if (offset < first) throw new TroupeError('document.pruned', `it begins with ${first}`)
     const list = await this.#journal.versions()
     const most = this.#options.versions ?? defaultVersions
     if (list.versions.length >= most) throw new TroupeError('document.full', `documents.historyVersions ${most}`)

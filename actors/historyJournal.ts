@@ -266,8 +266,8 @@ export class HistoryJournal {
   }
 
   /**
-   * A state at `from` or before, and the changes from there to `to`. Errors: `history.pruned` when `from` is no longer there,
-   * `history.too_large` when that are more than `maxBytes`.
+   * A state at `from` or before, and the changes from there to `to`. Errors: `document.pruned` when `from` is no longer there,
+   * `document.history_too_large` when that are more than `maxBytes`.
    */
   material(from: Offset, to: Offset, maxBytes: number): Promise<Material> {
     return this.#steadily(async () => {
@@ -277,7 +277,7 @@ export class HistoryJournal {
       let bytes = 0
       const add = (block: Uint8Array) => {
         bytes += block.length
-        if (bytes > maxBytes) throw new TroupeError('history.too_large', `more than ${maxBytes} bytes`)
+        if (bytes > maxBytes) throw new TroupeError('document.history_too_large', `more than ${maxBytes} bytes`)
         blocks.push(block)
       }
       const base = await this.#base(newest, from)
@@ -301,7 +301,7 @@ export class HistoryJournal {
     if (newest === undefined) {
       const snapshot = await this.#journals.snapshot(this.#document)
       const baseAt = snapshot?.offset ?? 0
-      if (offset < baseAt) throw new TroupeError('history.pruned', `it begins with ${baseAt}`)
+      if (offset < baseAt) throw new TroupeError('document.pruned', `it begins with ${baseAt}`)
       return { bytes: (snapshot && unseal(snapshot.data)) ?? nothing, baseAt, place: 0 }
     }
     const begin = await this.#firstPlace(newest)
@@ -314,7 +314,7 @@ export class HistoryJournal {
     }
     const oldest = await this.#oldest(newest)
     if (oldest.kind !== 'changes' || oldest.from !== 1)
-      throw new TroupeError('history.pruned', `it begins with ${oldest.kind === 'changes' ? oldest.from : oldest.to}`)
+      throw new TroupeError('document.pruned', `it begins with ${oldest.kind === 'changes' ? oldest.from : oldest.to}`)
     return { bytes: nothing, baseAt: 0, place: oldest.place - 1 }
   }
 
@@ -393,7 +393,7 @@ export class HistoryJournal {
 
   /**
    * The state that a version kept for itself. A crash while the history was pruned can leave it in a place that the list does not
-   * have; then it is looked for. Errors: `history.pruned`.
+   * have; then it is looked for. Errors: `document.pruned`.
    */
   async keptState({ kept, offset }: NamedVersion): Promise<Uint8Array> {
     const isIt = (entry: Placed | undefined): entry is Placed => entry?.kind === 'version' && entry.from === offset
@@ -404,7 +404,7 @@ export class HistoryJournal {
       const entry = await this.#entry(place)
       if (isIt(entry)) return this.expand(entry)
     }
-    throw new TroupeError('history.pruned', `the version at ${offset}`)
+    throw new TroupeError('document.pruned', `the version at ${offset}`)
   }
 
   // ── pruning ────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -1,6 +1,6 @@
 /**
- * What a document is asked about its past. All are asks. Errors of all: `history.off`, `history.busy`, `document.unavailable`, those of
- * the store; of those with a `Moment`: `history.pruned`, `version.unknown`; of those that look at content: `history.too_large`.
+ * What a document is asked about its past. All are asks. Errors of all: `document.no_history`, `document.busy`, `document.unavailable`, those of
+ * the store; of those with a `Moment`: `document.pruned`, `document.version_unknown`; of those that look at content: `document.history_too_large`.
  */
 import type { Content } from '../crdt/content.ts'
 import type { ChangeGroup } from '../crdt/history.ts'

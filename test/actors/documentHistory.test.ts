@@ -108,7 +108,7 @@ class Story {
 
 describe('the past of a document', () => {
   for (const seed of [61, 62])
-    it(`[HIS1] can be seen at every change, across compactions and crashes (seed ${seed})`, async () => {
+    it(`[HJ1] can be seen at every change, across compactions and crashes (seed ${seed})`, async () => {
       const story = await Story.begin()
       for (const [i, { update, author }] of randomPast(seed, 110).entries()) {
         await story.add(author.user, update)
@@ -119,7 +119,7 @@ describe('the past of a document', () => {
       await story.checkAll()
     })
 
-  it('[HIS1] is where it was when the entries move to the history while somebody looks', async () => {
+  it('[HJ1] is where it was when the entries move to the history while somebody looks', async () => {
     const story = await Story.begin()
     await story.write('ann', ...'nineteen words come')
     const looks = Promise.all([3, 9, 17].map((offset) => story.view(offset)))
@@ -192,17 +192,17 @@ describe('the past of a document', () => {
     const story = await Story.begin()
     await story.write('ann', 'a')
     expect(await codeOf(story.view(2))).toBe('command.bad_parameters')
-    expect(await codeOf(story.ask({ type: 'document.view', at: { version: '1' }, withContent: false }))).toBe('version.unknown')
+    expect(await codeOf(story.ask({ type: 'document.view', at: { version: '1' }, withContent: false }))).toBe('document.version_unknown')
     expect(await codeOf(story.ask({ type: 'document.diff', from: { offset: 1 }, to: { offset: 0 } }))).toBe('command.bad_parameters')
     const off = new Story(await DocumentHouse.open({}))
     await off.write('ann', 'a')
-    expect(await codeOf(off.view(0))).toBe('history.off')
+    expect(await codeOf(off.view(0))).toBe('document.no_history')
   })
 
   it('refuses to go through more than it may', async () => {
     const story = await Story.begin(options({ replayBytes: 3_000 }))
     await story.write('ann', ...'x'.repeat(200))
-    expect(await codeOf(story.ask({ type: 'document.diff', from: { offset: 0 } }))).toBe('history.too_large')
+    expect(await codeOf(story.ask({ type: 'document.diff', from: { offset: 0 } }))).toBe('document.history_too_large')
   })
 
   it('begins with what was there when it was switched on', async () => {
@@ -216,13 +216,13 @@ describe('the past of a document', () => {
     await story.write('bob', ...'y'.repeat(45))
     const { first } = await story.ask({ type: 'document.history' })
     expect(first).toBeGreaterThan(19)
-    expect(await codeOf(story.view(first - 1))).toBe('history.pruned')
+    expect(await codeOf(story.view(first - 1))).toBe('document.pruned')
     await story.checkAll(first)
   })
 })
 
 describe('a history that cannot be written', () => {
-  it('[HIS5] stops nobody and loses nothing: the entries stay until it can', async () => {
+  it('[HJ2] stops nobody and loses nothing: the entries stay until it can', async () => {
     const story = await Story.begin()
     await story.write('ann', 'a')
     let isBroken = true
@@ -248,7 +248,7 @@ describe('a history that cannot be written', () => {
     await story.checkAll()
   })
 
-  it('[HIS6] holds nothing twice when the process dies between history and snapshot', async () => {
+  it('[HJ3] holds nothing twice when the process dies between history and snapshot', async () => {
     const story = await Story.begin()
     let dies = true
     const wrap = (journals: Journals): Journals =>
@@ -273,7 +273,7 @@ describe('a history that cannot be written', () => {
 })
 
 describe('named versions', () => {
-  it('[HIS7] are of now or of a moment, are renamed and deleted, and survive a crash', async () => {
+  it('[HJ4] are of now or of a moment, are renamed and deleted, and survive a crash', async () => {
     const story = await Story.begin()
     await story.write('ann', ...'abcdef')
     const now = await story.ask({ type: 'document.version.create', name: 'draft', user: 'ann' })
@@ -286,7 +286,7 @@ describe('named versions', () => {
     expect((await story.ask({ type: 'document.version.list' })).map(({ name }) => name)).toEqual(['final'])
     const { roots } = await story.ask({ type: 'document.view', at: { version: now.id }, withContent: true })
     expect(roots).toEqual(story.moments[6])
-    expect(await codeOf(story.ask({ type: 'document.version.delete', id: then.id }))).toBe('version.unknown')
+    expect(await codeOf(story.ask({ type: 'document.version.delete', id: then.id }))).toBe('document.version_unknown')
   })
 
   it('are bounded in number', async () => {
@@ -331,7 +331,7 @@ describe('going back', () => {
 })
 
 describe('forgetting', () => {
-  it('[HIS8] at a moment leaves nothing of what was before, anywhere, and everything after; named versions stay', async () => {
+  it('[HJ5] at a moment leaves nothing of what was before, anywhere, and everything after; named versions stay', async () => {
     // Not compressed, so that it would be found.
     const plain: Squeeze = { squeeze: async (bytes) => bytes.slice(), expand: async (squeezed) => squeezed.slice() }
     const story = await Story.begin(options({ squeeze: plain }))
@@ -344,7 +344,7 @@ describe('forgetting', () => {
     const { first } = await story.ask({ type: 'document.prune', before: { offset: 23 } })
     expect(first).toBe(23)
     await story.checkAll(23)
-    expect(await codeOf(story.view(22))).toBe('history.pruned')
+    expect(await codeOf(story.view(22))).toBe('document.pruned')
     const seen = await story.ask({ type: 'document.view', at: { version: version.id }, withContent: true })
     expect(seen.roots).toEqual(story.moments[12])
     for (const journal of await story.house.journals.list('')) {
@@ -389,7 +389,7 @@ describe('forgetting', () => {
     await story.checkAll(first)
   })
 
-  it('[HIS7] is no loss when the process dies in the middle of it', async () => {
+  it('[HJ4] is no loss when the process dies in the middle of it', async () => {
     const story = await Story.begin()
     await story.write('ann', ...'x'.repeat(50))
     const version = await story.ask({ type: 'document.version.create', name: 'kept', user: '', at: { offset: 10 } })

@@ -2,7 +2,7 @@
 import { describe, expect, it } from 'vitest'
 import { defineActor } from '../../actors/system/definition.ts'
 import { quiet } from '../support/world.ts'
-import { house } from './house.ts'
+import { codeOf, house } from './house.ts'
 
 describe('an actor that has ended', () => {
   it('[WA4] and that no message brings back is reported at once to whoever watches it now', async () => {
@@ -45,5 +45,30 @@ describe('an actor that has ended', () => {
     finish()
     expect(await answer).toBe('store')
     expect(born).toHaveLength(2)
+  })
+
+  it('[SV13] before its state was loaded leaves that to nobody: the state is told that it has ended', async () => {
+    let loaded = () => {}
+    const ended: string[] = []
+    const { system } = house([
+      defineActor<string, { type: 'name' }>({
+        kind: 'store',
+        state: () =>
+          new Promise<string>((resolve) => {
+            loaded = () => resolve('loaded late')
+          }),
+        handlers: { name: (state) => state },
+        stopped: (state) => {
+          ended.push(state)
+        },
+      }),
+    ])
+    const answer = codeOf(system.ask('store/a', { type: 'name' }))
+    await quiet()
+    system.stop('store/a')
+    expect(await answer).toBe('actor.stopped')
+    loaded()
+    await quiet()
+    expect(ended).toEqual(['loaded late'])
   })
 })

@@ -139,7 +139,7 @@ describe('the history of a document over HTTP', () => {
       status: 200,
       body: { first: history.last },
     })
-    expect(await again.send('GET', path('diary', '/history/1'))).toMatchObject({ status: 410, body: { error: { code: 'history.pruned' } } })
+    expect(await again.send('GET', path('diary', '/history/1'))).toMatchObject({ status: 410, body: { error: { code: 'document.pruned' } } })
     expect(await textAt('diary', history.last)).toBe('what may be known')
   })
 
@@ -155,7 +155,7 @@ describe('the history of a document over HTTP', () => {
     expect(doc.getText('text').toString()).toContain('one')
   })
 
-  it('[HIS9] asks for reading, writing and deleting, as the content does', async () => {
+  it('asks for reading, writing and deleting, as the content does', async () => {
     await type(await editorOf('ann', 'rules'), 'x')
     const reader = http.as(await tokenOf('reader', ['document:rules:read']))
     const writer = http.as(await tokenOf('writer', ['document:rules:write']))
