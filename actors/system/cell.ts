@@ -427,8 +427,7 @@ export class Cell implements Scope<unknown>, Host, Runnable, Linked<Cell> {
         const settling = this.#house.settling(this.address)
         const state =
           settling === undefined ? kind.definition.state(this, this.input) : settling.then(() => kind.definition.state(this, this.input))
-        const dropped = (loaded: unknown) => this.#endTable(loaded)
-        if (isPromise(state)) this.#await(state, (loaded) => this.#incarnateTable(loaded), dropped)
+        if (isPromise(state)) this.#await(state, (loaded) => this.#incarnateTable(loaded))
         else this.#incarnateTable(state)
       }
     } catch (error) {
@@ -440,11 +439,8 @@ export class Cell implements Scope<unknown>, Host, Runnable, Linked<Cell> {
     return this.input ?? kind.definition.input?.(this.id)
   }
 
-  /**
-   * Carries on when the promise is there, unless the cell has gone on to something else meanwhile. Then what was loaded is nobody's, and
-   * has to be told so: a document would compact beside the one that is loaded next.
-   */
-  #await<T>(promise: PromiseLike<T>, done: (value: T) => void, dropped?: (value: T) => void): void {
+  /** Carries on when the promise is there, unless the cell has gone on to something else meanwhile. */
+  #await<T>(promise: PromiseLike<T>, done: (value: T) => void): void {
     const generation = this.#generation
     const isStill = () => generation === this.#generation && this.phase === 'loading'
     this.#loading = promise
@@ -452,7 +448,7 @@ export class Cell implements Scope<unknown>, Host, Runnable, Linked<Cell> {
     promise.then(
       (value) => {
         this.#house.working(-1)
-        if (!isStill()) return dropped?.(value)
+        if (!isStill()) return
         setActive(this)
         try {
           done(value)
@@ -562,18 +558,14 @@ export class Cell implements Scope<unknown>, Host, Runnable, Linked<Cell> {
     this.#actor = undefined
     const state = this.#state
     this.#state = undefined
-    this.#endTable(state)
+    if (this.kind.style === 'table' && this.kind.definition.stopped !== undefined) {
+      const { stopped } = this.kind.definition
+      this.#guarded('`stopped`', () => {
+        const writes = stopped(state, this)
+        if (isPromise(writes)) this.#house.settle(this.address, writes)
+      })
+    }
     this.#guarded('the end of an incarnation', () => this.#house.incarnations.stop(actor))
-  }
-
-  /** What it still writes is waited for by whoever is loaded next. */
-  #endTable(state: unknown): void {
-    if (this.kind.style !== 'table' || this.kind.definition.stopped === undefined) return
-    const { stopped } = this.kind.definition
-    this.#guarded('`stopped`', () => {
-      const writes = stopped(state, this)
-      if (isPromise(writes)) this.#house.settle(this.address, writes)
-    })
   }
 
   /** For code of others that must not keep an actor from ending. */

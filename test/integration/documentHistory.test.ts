@@ -139,7 +139,10 @@ describe('the history of a document over HTTP', () => {
       status: 200,
       body: { first: history.last },
     })
-    expect(await again.send('GET', path('diary', '/history/1'))).toMatchObject({ status: 410, body: { error: { code: 'document.pruned' } } })
+    expect(await again.send('GET', path('diary', '/history/1'))).toMatchObject({
+      status: 410,
+      body: { error: { code: 'document.pruned' } },
+    })
     expect(await textAt('diary', history.last)).toBe('what may be known')
   })
 
