@@ -16,14 +16,13 @@
 import type { AwarenessOwner } from '../crdt/awarenessState.ts'
 import type { Author } from '../crdt/change.ts'
 import { mergeWindow } from '../crdt/merge.ts'
-import { unpacked } from '../crdt/packedInspection.ts'
-import type { Rejection } from '../crdt/rejection.ts'
-import { emptyUpdate, inspectUpdate, stateLimits, type UpdateInspection, type UpdateLimits, updateLimits } from '../crdt/update.ts'
+import { emptyUpdate } from '../crdt/update.ts'
+import { type ChangesOptions, DocumentChanges, type EditRequest, type Session } from './documentChanges.ts'
 import { DocumentExistence, type ExistenceOptions } from './documentExistence.ts'
-import { DocumentGuard, type GuardOptions, type Judgement } from './documentGuard.ts'
+import { DocumentGuard, type GuardOptions } from './documentGuard.ts'
 import { DocumentHistory } from './documentHistory.ts'
 import { DocumentIntake } from './documentIntake.ts'
-import { DocumentLog, defaultInlineBytes, type LogObserver, type LogOptions } from './documentLog.ts'
+import { DocumentLog, type LogObserver, type LogOptions } from './documentLog.ts'
 import type { DocumentMemory } from './documentMemory.ts'
 import type {
   DocumentAccess,
@@ -37,9 +36,9 @@ import type {
 } from './documentMessages.ts'
 import { DocumentNews } from './documentNews.ts'
 import { DocumentPresence, type PresenceOptions } from './documentPresence.ts'
-import { DocumentReceipts, type Dues, type ReceiptOptions } from './documentReceipts.ts'
+import { DocumentReceipts, type ReceiptOptions } from './documentReceipts.ts'
 import { RecordJournal } from './documentRecord.ts'
-import { type ErrorCode, TroupeError } from './errors.ts'
+import type { ErrorCode } from './errors.ts'
 import type { Offset } from './journal.ts'
 import { type Part, publication } from './publication.ts'
 import type { Address } from './system/address.ts'
@@ -47,9 +46,8 @@ import { defineActor } from './system/definition.ts'
 import type { Scope } from './system/scope.ts'
 import type { DocumentEvent } from './webhook.ts'
 
-export interface DocumentOptions extends LogOptions, PresenceOptions, ReceiptOptions, GuardOptions, ExistenceOptions {
+export interface DocumentOptions extends ChangesOptions, LogOptions, PresenceOptions, ReceiptOptions, GuardOptions, ExistenceOptions {
   readonly idleMs?: number
-  readonly updateLimits?: UpdateLimits
   /** For metrics. */
   readonly observe?: DocumentObserver
   /** For webhooks. */
@@ -63,16 +61,6 @@ export interface DocumentObserver extends LogObserver {
   refused(code: string): void
 }
 
-type EditRequest = Extract<DocumentMessage, { type: 'document.edit' }>
-
-interface Session {
-  readonly address: Address
-  readonly owner: AwarenessOwner
-  readonly author: Author
-  readonly dues: Dues
-  access: DocumentAccess
-}
-
 const encoder = new TextEncoder()
 
 /** One document in memory. The handlers at the end of the file are its table; they are one line each. */
@@ -84,12 +72,8 @@ class OpenDocument {
   readonly guard: DocumentGuard
   readonly existence: DocumentExistence
   readonly intake: DocumentIntake
+  readonly changes: DocumentChanges
   readonly history: DocumentHistory
-  /** Whose updates were not taken in while the document was being moved, or the like. */
-  readonly #unheard = new Set<Dues>()
-  /** Those of them who were asked since, and edits of the server that waited like them. */
-  readonly #asked = new Set<Dues>()
-  readonly #waitingEdits: (() => void)[] = []
   /** Who wants in while it is. */
   readonly #waiting = new Set<Address>()
   readonly #scope: Scope
@@ -112,6 +96,7 @@ class OpenDocument {
     )
     this.receipts = new DocumentReceipts(scope, options, log)
     this.existence = new DocumentExistence(scope, options, this, records)
+    this.changes = new DocumentChanges(scope, options, this)
     this.history = new DocumentHistory(scope, options, this)
     log.begin({
       flushed: (batch) => this.#publish(batch),
@@ -214,8 +199,7 @@ class OpenDocument {
     const session = this.sessions.get(address)
     if (session === undefined) return
     this.sessions.delete(address)
-    this.#unheard.delete(session.dues)
-    this.#asked.delete(session.dues)
+    this.changes.forget(session)
     this.receipts.close(session.dues)
     this.#scope.unwatch(address)
     this.presence.release(session.owner)
@@ -225,7 +209,7 @@ class OpenDocument {
   /** Closes all connections, with this reason. */
   dismiss(code: ErrorCode, detail: string): void {
     for (const address of [...this.sessions.keys()]) {
-      this.#refuse(address, code, detail)
+      this.refuse(address, code, detail)
       this.leave(address)
     }
   }
@@ -248,149 +232,10 @@ class OpenDocument {
   hearPresence(address: Address, update: Uint8Array): void {
     const session = this.sessions.get(address)
     const rejection = session && this.presence.hear(session.owner, update)
-    if (rejection !== undefined) this.#refuse(address, 'connection.bad_message', `${rejection.code}: ${rejection.detail}`)
+    if (rejection !== undefined) this.refuse(address, 'connection.bad_message', `${rejection.code}: ${rejection.detail}`)
   }
 
-  // ── changes ────────────────────────────────────────────────────────────────────────────────────────────────────
-
-  /** A large one is inspected in the worker; what its client says next waits for that. */
-  hear(address: Address, update: Uint8Array, isAnswer: boolean): void {
-    const session = this.sessions.get(address)
-    if (session === undefined) return
-    const limits = isAnswer ? stateLimits : (this.#options.updateLimits ?? updateLimits)
-    if (update.length <= (this.#options.inlineBytes ?? defaultInlineBytes)) {
-      this.#hear(session, update, isAnswer, inspectUpdate(update, limits))
-      return
-    }
-    this.intake.hold(
-      address,
-      this.#options.work.run('inspect', update, limits),
-      (inspection) => this.#hear(session, update, isAnswer, unpacked(inspection)),
-      (error) => this.#refuse(address, 'document.busy', `a change could not be inspected: ${String(error).slice(0, 50)}`),
-    )
-  }
-
-  #hear(session: Session, update: Uint8Array, isAnswer: boolean, inspected: UpdateInspection | Rejection): void {
-    const { dues, address } = session
-    if (this.sessions.get(address) !== session) return
-    const receipts = this.receipts.earns(dues, isAnswer)
-    const { document } = this.log
-    const examined = document.examine(update, stateLimits, inspected)
-    if (!examined.ok) {
-      this.receipts.refuse(dues, receipts)
-      this.#refuse(address, 'connection.bad_message', `${examined.code}: ${examined.detail}`)
-      return
-    }
-    const { verdict, inspection } = examined
-    const old = this.existence.isOldUpdate(inspection)
-    if (old !== undefined) return this.#refuse(address, 'document.epoch', old)
-    if (this.existence.isBusy && verdict !== 'known') return this.#hearLater(session, inspection, isAnswer, receipts)
-    if (verdict === 'missing' && session.access !== 'read') return this.#hearMissing(session, update, inspection, isAnswer, receipts)
-    if (verdict !== 'known') {
-      if (this.log.isOverfull) return this.#refuse(address, 'document.unsaved', this.#scope.address)
-      const size = session.access === 'read' ? undefined : this.#judgeSize(update, inspection, this.#asked.has(dues))
-      if (size === 'later') return this.#hearLater(session, inspection, isAnswer, receipts)
-      if (size !== undefined) return this.#hearTooLarge(session, size.detail, receipts)
-      const judgement = this.#judge(session, update, inspection, isAnswer)
-      if (judgement.kind === 'refused') return this.#hearRefused(session, judgement, receipts)
-      if (judgement.kind === 'allowed') {
-        this.#asked.delete(dues)
-        this.#admit(update, inspection, session.author)
-        if (isAnswer) document.noteAnswer(update, inspection)
-      }
-    }
-    // A repetition is on disk, or on its way there, and its sender waits to hear so.
-    else if (!inspection.isEmpty && !isAnswer) this.#echo(address, update.slice())
-    this.receipts.taken(dues, receipts, isAnswer)
-  }
-
-  /** The client has it, and is asked for it as soon as something can be taken in again. */
-  #hearLater({ dues, address }: Session, inspection: UpdateInspection, isAnswer: boolean, receipts: number): void {
-    this.#unheard.add(dues)
-    if ((!isAnswer || receipts > 0) && !this.receipts.hold(dues, inspection, receipts))
-      this.#refuse(address, 'document.busy', 'it is being moved')
-  }
-
-  listen(): void {
-    for (const dues of this.#unheard) {
-      this.#asked.add(dues)
-      dues.askableAt = 0
-      this.receipts.ask(dues)
-    }
-    this.#unheard.clear()
-    for (const goOn of this.#waitingEdits.splice(0)) goOn()
-  }
-
-  #judgeSize(update: Uint8Array, inspection: UpdateInspection, isAgain: boolean): TroupeError | 'later' | undefined {
-    return this.log.document.hasNewStructs(inspection) ? this.existence.quota.judge(this.log, update.length, isAgain) : undefined
-  }
-
-  /** Also what was held of the client before, for the same answer stands for it. */
-  #hearTooLarge(session: Session, detail: string, receipts: number): void {
-    const { dues } = session
-    const held = dues.held?.receipts ?? 0
-    dues.held = undefined
-    this.#asked.delete(dues)
-    this.#hearRefused(session, { kind: 'refused', code: 'document.full', detail }, receipts + held)
-  }
-
-  #admit(update: Uint8Array, inspection: UpdateInspection, author: Author): void {
-    this.log.admit(update, inspection, author)
-    this.guard.admitted(this.log.document.tail.at(-1) ?? update)
-    this.news.by(author.user)
-  }
-
-  /** A client's answer to our question always lists all deletions that it knows of, ours too; a reader's are passed over. */
-  #judge({ access, author }: Session, update: Uint8Array, inspection: UpdateInspection, isAnswer: boolean): Judgement {
-    const bringsStructs = this.log.document.hasNewStructs(inspection)
-    if (access !== 'read') return this.guard.judge(update, access, author, bringsStructs)
-    if (bringsStructs) return { kind: 'refused', code: 'access.denied', detail: `needs ${this.#scope.address.replace('/', ':')}:write` }
-    return isAnswer ? { kind: 'nothing' } : this.guard.judge(update, access, author, bringsStructs)
-  }
-
-  /**
-   * Whoever changed something believes that it will be saved, so it is told, and where it cannot be told otherwise sent away. Whom the
-   * application refused is sent away in any case, with its reason: all that this client goes on to write hangs on the refused change.
-   */
-  #hearRefused(session: Session, { code, detail }: Extract<Judgement, { kind: 'refused' }>, receipts: number): void {
-    const { dues, address } = session
-    this.receipts.refuse(dues, receipts)
-    if (!dues.wantsReceipts || code === 'rate.limited' || code === 'document.invalid') return this.#refuse(address, code, detail)
-    this.#options.observe?.refused(code)
-  }
-
-  /**
-   * It builds on something that is not here: ask for it. If even the answer to that has holes (the client itself waits for
-   * something), the part that fits is taken, and it is asked again only after a while, for the same answer would come.
-   */
-  #hearMissing(session: Session, update: Uint8Array, inspection: UpdateInspection, isAnswer: boolean, receipts: number): void {
-    const { dues, address } = session
-    this.#options.observe?.refused('update.missing')
-    // Of an answer to a question of ours only what it brings counts; what it lacks was nobody's change.
-    if ((!isAnswer || receipts > 0) && !this.receipts.hold(dues, inspection, receipts))
-      return this.#refuse(address, 'document.busy', 'too much builds on something that the document does not have')
-    if (!isAnswer) return this.receipts.ask(dues)
-    this.receipts.hasHoles(dues)
-    const { snapshot, tail } = this.log.document
-    const copy = update.slice()
-    this.log.background.run(
-      this.#options.work.run('integrablePart', snapshot, [...tail], copy),
-      (part) => {
-        const examined = part === undefined ? undefined : this.log.document.examine(part, stateLimits)
-        if (part !== undefined && examined?.ok && examined.verdict === 'new') {
-          const judgement = this.#judge(session, part, examined.inspection, true)
-          if (judgement.kind === 'refused') return this.#refuse(address, judgement.code, judgement.detail)
-          if (judgement.kind === 'allowed') this.#admit(part, examined.inspection, session.author)
-        }
-        this.receipts.partTaken(dues)
-      },
-      () => {}, // its author still has it, and gives it back when it synchronises again
-    )
-  }
-
-  #echo(address: Address, bytes: Uint8Array): void {
-    this.log.whenSaved(() => this.#scope.tell(address, publication([{ kind: 'update', bytes }])))
-  }
+  // ── what clients say ────────────────────────────────────────────────────────────────────────────────────────────────────
 
   countAnew(address: Address): void {
     const session = this.sessions.get(address)
@@ -411,10 +256,10 @@ class OpenDocument {
     const session = this.sessions.get(address)
     if (session === undefined) return
     const old = this.existence.hasOldVector(stateVector)
-    if (old !== undefined) return this.#refuse(address, 'document.epoch', old)
+    if (old !== undefined) return this.refuse(address, 'document.epoch', old)
     if (!isCounted && !isReply) this.receipts.countAnew(session.dues)
     const answer = this.log.document.answer(stateVector)
-    if (!answer.ok) return this.#refuse(address, 'connection.bad_message', `${answer.code}: ${answer.detail}`)
+    if (!answer.ok) return this.refuse(address, 'connection.bad_message', `${answer.code}: ${answer.detail}`)
     const updates = [...answer.updates]
     // One update is the whole answer; of several, an empty last one says that they were all.
     const last = updates.length === 1 ? (updates.pop() as Uint8Array) : emptyUpdate // length is 1
@@ -445,33 +290,13 @@ class OpenDocument {
     return { snapshot, tail: [...tail], stateVector, epoch, offset, unsaved }
   }
 
-  async edit(request: EditRequest, isAgain = false): Promise<Edited> {
-    const { update, author, access = 'write', expectedOffset } = request
-    if (this.existence.isBusy) await this.existence.whenFree()
-    const { refusal } = this.existence
-    if (refusal !== undefined) throw refusal
-    if (expectedOffset !== undefined && (this.log.unsaved > 0 || this.log.saved !== expectedOffset))
-      throw new TroupeError('document.changed', `it is at ${this.log.saved}`)
-    const examined = this.log.document.examine(update, stateLimits)
-    if (!examined.ok) throw new TroupeError('document.invalid', `${examined.code}: ${examined.detail}`)
-    if (examined.verdict === 'missing') throw new TroupeError('document.invalid', 'it builds on something that the document does not have')
-    if (this.log.isOverfull) throw new TroupeError('document.unsaved', this.#scope.address)
-    const old = this.existence.isOldUpdate(examined.inspection)
-    if (old !== undefined) throw new TroupeError('document.epoch', old)
-    if (examined.verdict === 'new') {
-      const size = this.#judgeSize(update, examined.inspection, isAgain)
-      if (size === 'later') return new Promise<void>((goOn) => this.#waitingEdits.push(goOn)).then(() => this.edit(request, true))
-      if (size !== undefined) throw size
-      const judgement = this.guard.judge(update, access, author, this.log.document.hasNewStructs(examined.inspection))
-      if (judgement.kind === 'refused') throw new TroupeError(judgement.code, judgement.detail, { rule: judgement.detail })
-      if (judgement.kind === 'allowed') this.#admit(update, examined.inspection, author)
-    }
-    return new Promise((resolve, reject) =>
-      this.log.whenSaved(
-        () => resolve({ offset: this.log.saved, isNew: examined.verdict === 'new' }),
-        () => reject(new TroupeError('document.unavailable', 'it was closed before the change was on disk; ask again')),
-      ),
-    )
+  /** Whoever waits for it to take in changes again goes on. */
+  listen(): void {
+    this.changes.listen()
+  }
+
+  edit(request: EditRequest): Promise<Edited> {
+    return this.changes.edit(request)
   }
 
   broadcast(payload: string): void {
@@ -498,7 +323,7 @@ class OpenDocument {
     for (const address of this.sessions.keys()) this.#scope.tell(address, message)
   }
 
-  #refuse(address: Address, code: ErrorCode, detail: string): void {
+  refuse(address: Address, code: ErrorCode, detail: string): void {
     this.#options.observe?.refused(code)
     this.#scope.tell<Refused>(address, { type: 'connection.refused', code, detail })
   }
@@ -537,7 +362,7 @@ export const documentKind = (options: DocumentOptions) =>
         if (from !== undefined) document.intake.run(from, () => document.countAnew(from))
       },
       'document.update': (document, { update, isAnswer }, { from }) => {
-        if (from !== undefined) document.intake.run(from, () => document.hear(from, update, isAnswer))
+        if (from !== undefined) document.intake.run(from, () => document.changes.hear(document.sessions.get(from), update, isAnswer))
       },
       'document.awareness': (document, { update }, { from }) => {
         if (from !== undefined) document.hearPresence(from, update)
