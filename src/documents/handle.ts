@@ -224,6 +224,10 @@ export class DocumentHandle {
     return this.#ask({ type: 'document.version.create', ...rest, name, user })
   }
 
+  renameVersion(id: string, changed: { readonly name?: string; readonly description?: string }): Promise<NamedVersion> {
+    return this.#ask({ type: 'document.version.rename', id, ...changed })
+  }
+
   deleteVersion(id: string): Promise<void> {
     return this.#ask({ type: 'document.version.delete', id })
   }

@@ -110,6 +110,25 @@ describe('a document of the program', () => {
     expect(await troupe.document('same', { tenant: 'acme' }).get()).toEqual({ m: { of: 'acme' } })
     expect(() => troupe.document('~acme/same')).toThrow(code('connection.bad_name'))
   })
+
+  it('[DAP6] has a past: who changed what, versions by name, and the way back', async () => {
+    const document = troupe.document('handle/past')
+    const write = (user: string, text: string) => document.transact((doc) => doc.getText('text').insert(0, text), { user })
+    await write('ada', 'first. ')
+    const version = await document.createVersion('draft', { user: 'ada' })
+    await document.renameVersion(version.id, { name: 'the draft' })
+    expect((await document.versions()).map(({ name }) => name)).toEqual(['the draft'])
+    await write('ben', 'second. ')
+    await write('ada', 'third. ')
+    const { groups } = await document.history({})
+    expect(groups.map(({ author }) => author.user)).toEqual(expect.arrayContaining(['ada', 'ben']))
+    await document.rollback({ user: 'cleo', of: { user: 'ben' } })
+    expect(await document.get('text')).toBe('third. first. ')
+    await document.restore({ version: version.id }, { user: 'cleo' })
+    expect(await document.get('text')).toBe('first. ')
+    await document.deleteVersion(version.id)
+    expect(await document.versions()).toEqual([])
+  })
 })
 
 describe('an agent', () => {

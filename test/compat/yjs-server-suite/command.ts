@@ -132,9 +132,9 @@ const run = async (args: readonly string[], output: Output): Promise<number> => 
   await target.server?.start()
   try {
     for (const check of wanted) {
+      if (results.at(-1)?.outcome === 'fail') await recovered(target)
       const result = await runCheck(check, target, values.slow === true || values.only !== undefined)
       results.push(result)
-      if (result.outcome === 'fail') await recovered(target)
       if (values.json !== true) output.write(row(result))
     }
   } finally {
