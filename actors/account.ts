@@ -127,16 +127,16 @@ export const decide = (account: Account, resource: Resource, name: string, actio
   return { isAllowed: false, rule: words.has(resource) ? `needs ${resource}` : `needs ${needed}` }
 }
 
-/** From weak to strong: whoever may do one may do all before it. */
+/** From weak to strong: whoever may do one may do all before it. `comment`: change what `documents.commentRoots` names, and only that. */
 export const documentLevels = ['read', 'comment', 'write'] as const
-export type DocumentLevel = (typeof documentLevels)[number]
+export type DocumentAccess = (typeof documentLevels)[number]
 
 /**
  * What an account may do with a document that it opens: the strongest level that is allowed. A level that is forbidden ends the
  * ladder, so `!document:x:comment` leaves reading alone, whatever is allowed above it. Where writing is forbidden, commenting has to be
  * allowed by name: `["*", "!document:*:write"]` means somebody who only reads. Undefined: not even read.
  */
-export const documentAccess = (account: Account, name: string): DocumentLevel | undefined => {
+export const documentAccess = (account: Account, name: string): DocumentAccess | undefined => {
   const [read, comment, write] = documentLevels.map((level) => decide(account, 'document', name, level)) as [Decision, Decision, Decision]
   const isForbidden = ({ isAllowed, rule }: Decision): boolean => !isAllowed && rule.startsWith('!')
   if (isForbidden(read)) return undefined
@@ -147,7 +147,7 @@ export const documentAccess = (account: Account, name: string): DocumentLevel | 
   return mayComment ? 'comment' : mayRead
 }
 
-const isNamed = (account: Account, name: string, action: DocumentLevel): boolean =>
+const isNamed = (account: Account, name: string, action: DocumentAccess): boolean =>
   permissionsOf(account).some((one) => one.resource === 'document' && one.action === action && !one.forbids && one.names.test(name))
 
 /** Longest name, in UTF-8 bytes: the address of an inbox holds it beside the tenant's. */

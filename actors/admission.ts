@@ -3,10 +3,10 @@
  * should not notice.
  *
  *   arrives ──(a burst is free)──→ joins ──→ is answered ──→ (the network has taken the answer)
- *      └──(too many a second, or too many bytes under way)──→ waits, at most `waitMs` ──→ joins
+ *      └──(too many a second, or too many bytes under way)──→ waits, at most `joinWaitMs` ──→ joins
  *      └──(would wait longer)──→ refused, with a hint when to come back
  *
- * Promises: whoever is let in is let in within `waitMs`; nobody else costs more than a socket. No queue is kept: a connection
+ * Promises: whoever is let in is let in within `joinWaitMs`; nobody else costs more than a socket. No queue is kept: a connection
  * is told how long to wait, by counting on (the generic cell rate algorithm), and asks again when it is its turn.
  */
 import type { Part } from './publication.ts'
@@ -24,7 +24,6 @@ export interface AdmissionLimits {
   readonly answerBytes: number
 }
 
-export const admissionLimits: AdmissionLimits = { connectionsPerSecond: 2_000, joinWaitMs: 20_000, answerBytes: 256 * 1024 * 1024 }
 
 export type Turn =
   | { readonly kind: 'now' }
@@ -32,6 +31,8 @@ export type Turn =
   | { readonly kind: 'wait'; readonly ms: number }
   | { readonly kind: 'refused'; readonly retryAfterMs: number }
 
+/** So much of a second's connections may come at once. */
+const burstMs = 250
 /** Between two looks whether answers have drained; half of it and more is chance. */
 const lookMs = 400
 const now: Turn = { kind: 'now' }
@@ -60,7 +61,6 @@ export class Admission {
   arrive(at: EpochMs): Turn {
     const { connectionsPerSecond, joinWaitMs } = this.#limits
     if (connectionsPerSecond === 0) return this.look(at, at)
-    const burstMs = 250
     const ms = this.#nextAt - burstMs - at
     if (ms > joinWaitMs) return this.#refuse(ms)
     this.#nextAt = Math.max(this.#nextAt, at) + 1_000 / connectionsPerSecond

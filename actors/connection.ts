@@ -9,15 +9,16 @@
  *
  * Runs as a custom-logic actor, made by the server for each socket and never restarted: its client makes a new one.
  */
-import { type Account, publicName, type Roster } from './account.ts'
+import { type Account, type DocumentAccess, publicName, type Roster } from './account.ts'
 import type { Admission } from './admission.ts'
 import { Curtain } from './curtain.ts'
 import { type AccessOutcome, accessTo } from './documentAccess.ts'
-import type { DocumentAccess, DocumentRequest, Participation, Refused } from './documentMessages.ts'
+import type { DocumentRequest, Participation, Refused } from './documentMessages.ts'
 import { type ErrorCode, isTroupeError } from './errors.ts'
 import { HeldPresence } from './heldPresence.ts'
 import type { HookClient, Hooks } from './hooks.ts'
 import { type Part, type Publication, publication } from './publication.ts'
+import { SlidingWindow } from './rate.ts'
 import { type Sink, SocketLife, type SocketLimits, type SocketMessage, socketHandlers, socketLimits } from './socketLife.ts'
 import type { Address } from './system/address.ts'
 import { defineActor } from './system/definition.ts'
@@ -42,6 +43,7 @@ export type ConnectionMessage =
   | { readonly type: 'actor.stopped'; readonly address: Address }
   | { readonly type: 'connection.keepAlive' }
   | { readonly type: 'connection.awareness' }
+  | { readonly type: 'connection.question' }
   /** Its turn to join; it has waited since then. */
   | { readonly type: 'connection.turn'; readonly since: EpochMs }
 
@@ -51,6 +53,8 @@ export interface ConnectionLimits extends SocketLimits {
   /** Presence messages each second, and at once. Default 20 and 40; past it only the latest counts. */
   readonly awarenessPerSecond: number
   readonly awarenessBurst: number
+  /** Questions for what is missing that are answered in the long run, each second; ten times as many at once. Default 2. */
+  readonly questionsPerSecond: number
   /** Bad messages before the connection is closed. Default 3. */
   readonly strikes: number
 }
@@ -60,6 +64,7 @@ export const connectionLimits: ConnectionLimits = {
   keepAliveMs: 20_000,
   awarenessPerSecond: 20,
   awarenessBurst: 40,
+  questionsPerSecond: 2,
   strikes: 3,
 }
 
@@ -84,7 +89,10 @@ const accessBytes: Readonly<Record<DocumentAccess, Uint8Array>> = {
   comment: encoder.encode('comment'),
   write: encoder.encode('write'),
 }
+type Question = Extract<DocumentRequest, { type: 'document.sync' }>
+
 const joinTimeoutMs = 30_000
+const questionsWithinMs = 10_000
 /** Messages of the client between two looks whether the document has taken them in. */
 const pulseMessages = 64
 /** From this size on a change may take a while to be taken in. */
@@ -115,7 +123,9 @@ class Connection {
   #isAsking = false
   /** The answer is on its way; before, what the network takes is something else. */
   #isAnswered = false
-  #nextQuestion: DocumentRequest | undefined
+  #nextQuestion: Question | undefined
+  /** An answer may have to cut a large document, so nobody asks all the time. */
+  readonly #questions: SlidingWindow
   #tokens: number
   #tokensAt: number
   readonly #heldPresence = new HeldPresence()
@@ -146,6 +156,7 @@ class Connection {
     this.#curtain = new Curtain(limits.outboundBytes)
     this.#saidAt = scope.now()
     this.#tokens = limits.awarenessBurst
+    this.#questions = new SlidingWindow(limits.questionsPerSecond * (questionsWithinMs / 1_000), questionsWithinMs)
     this.#tokensAt = scope.now()
   }
 
@@ -320,16 +331,30 @@ class Connection {
     if (!this.#scope.tell(this.#document, message)) this.life.close('document.busy', '')
   }
 
-  #ask(question: DocumentRequest): void {
-    if (this.#isAsking && question.type === 'document.sync') {
-      // The question waits; that the client counts its changes anew from here does not.
-      this.#forward({ type: 'document.countAnew' })
-      this.#nextQuestion = { ...question, isCounted: true }
-      return
-    }
+  #ask(question: Question): void {
+    if (this.#isAsking) return this.#askLater(question)
     this.#isAsking = true
+    const waitMs = this.#questions.take(this.#scope.now())
+    if (waitMs > 0) {
+      this.#scope.after('question', waitMs, { type: 'connection.question' })
+      return this.#askLater(question)
+    }
     this.#isAnswered = false
     this.#forward(question)
+  }
+
+  /** The question waits; that the client counts its changes anew from here does not. */
+  #askLater(question: Question): void {
+    if (question.isCounted !== true && question.isReply !== true) this.#forward({ type: 'document.countAnew' })
+    this.#nextQuestion = { ...question, isCounted: true }
+  }
+
+  /** A question that came too soon after many others. */
+  askHeld(): void {
+    this.#isAsking = false
+    const held = this.#nextQuestion
+    this.#nextQuestion = undefined
+    if (held !== undefined && !this.life.isClosed) this.#ask(held)
   }
 
   #answered(): void {
@@ -460,6 +485,7 @@ export const connectionKind = (
       'connection.deadline': (connection) => connection.deadline(),
       'connection.pulse': (connection) => connection.pulse(),
       'connection.keepAlive': (connection) => connection.keepAlive(),
+      'connection.question': (connection) => connection.askHeld(),
       'connection.awareness': (connection) => connection.releasePresence(),
       'actor.stopped': (connection) => connection.documentStopped(),
     },

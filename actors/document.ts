@@ -17,6 +17,7 @@ import type { AwarenessOwner } from '../crdt/awarenessState.ts'
 import type { Author } from '../crdt/change.ts'
 import { mergeWindow } from '../crdt/merge.ts'
 import { emptyUpdate } from '../crdt/update.ts'
+import type { DocumentAccess } from './account.ts'
 import { type ChangesOptions, DocumentChanges, type EditRequest, type Session } from './documentChanges.ts'
 import { DocumentExistence, type ExistenceOptions } from './documentExistence.ts'
 import { DocumentGuard, type GuardOptions } from './documentGuard.ts'
@@ -25,7 +26,6 @@ import { DocumentIntake } from './documentIntake.ts'
 import { DocumentLog, type LogObserver, type LogOptions } from './documentLog.ts'
 import type { DocumentMemory } from './documentMemory.ts'
 import type {
-  DocumentAccess,
   DocumentBytes,
   DocumentDescription,
   DocumentLifeRequest,

@@ -2,8 +2,7 @@
  * What a client may do with a document: what its permissions say, and then what the application says. Asked when it joins, and
  * again whenever either may have changed.
  */
-import { type Account, decide, documentAccess } from './account.ts'
-import type { DocumentAccess } from './documentMessages.ts'
+import { type Account, type DocumentAccess, decide, documentAccess } from './account.ts'
 import { TroupeError } from './errors.ts'
 import type { HookClient, Hooks } from './hooks.ts'
 

@@ -3,7 +3,7 @@
  * somebody asks, then documents that nobody has open, the least recently used first.
  *
  * Promises: documents that somebody has open, or that are not on disk yet, stay, whatever they weigh; so the limit is a limit for
- * what is kept for convenience, and `quotas` and `limits.connections` bound the rest.
+ * what is kept for convenience; `documents.maxBytes`, `documents.tenantBytes` and `limits.connections` bound the rest.
  */
 import type { Address } from './system/address.ts'
 

@@ -5,15 +5,12 @@
  *   server     ── state, edit, …                   ──→ document ──→ answers
  */
 import type { Author } from '../crdt/change.ts'
-import type { Account } from './account.ts'
+import type { Account, DocumentAccess } from './account.ts'
 import type { ErrorCode } from './errors.ts'
 import type { HistoryRequest } from './historyMessages.ts'
 import type { Offset } from './journal.ts'
 import type { Address } from './system/address.ts'
 import type { EpochMs } from './world.ts'
-
-/** What a connection may do with a document: change it; change only what `documents.commentRoots` names; read it. */
-export type DocumentAccess = 'write' | 'comment' | 'read'
 
 /** What a client of a document may say. */
 export type DocumentRequest =

@@ -51,7 +51,7 @@ export const standingOf = (record: DocumentRecord | undefined, hasContent: boole
 }
 
 /** Why somebody who asks for it is refused. */
-export const absence = ({ renamedTo }: DocumentRecord): TroupeError =>
+export const absence = ({ renamedTo }: Pick<DocumentRecord, 'renamedTo'>): TroupeError =>
   renamedTo === undefined ? new TroupeError('document.deleted') : new TroupeError('document.renamed', renamedTo)
 
 export const retiredOf = ({ retired }: DocumentRecord): StateVector | undefined => {

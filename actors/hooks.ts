@@ -5,14 +5,13 @@
  * shows only the name of the hook. A hook that returns a promise holds back what this client does next, and nobody else.
  */
 import type { SharedDocument } from '../crdt/shadow.ts'
-import type { Account } from './account.ts'
+import type { Account, DocumentAccess } from './account.ts'
 import type { PublishOptions } from './command.ts'
-import type { DocumentAccess } from './documentMessages.ts'
 
 export interface HookClient {
   readonly client: string
   readonly account: Account
-  /** `bus`, `chat`, `pubsub`, `arqonbus`, `sse`, `http`; of documents `yjs`, `hocuspocus`. */
+  /** `bus`, `chat`, `pubsub`, `arqonbus`, `sse`, `http`; of documents `yjs`, `hocuspocus`, `agent`. */
   readonly door: string
 }
 

@@ -91,6 +91,10 @@ export const schema = z.strictObject({
       ),
       awarenessPerSecond: count(20, 'Presence messages of a client each second; of faster ones only the latest counts.'),
       awarenessBurst: count(40, 'Presence messages of a client at once.'),
+      questionsPerSecond: count(
+        2,
+        'Times that a client may ask for what it lacks, each second in the long run; ten times as many at once.',
+      ),
       strikes: count(3, 'Bad messages of a client before it is disconnected for good.'),
       documentsPerSocket: count(128, 'Most documents that a Hocuspocus client has on one socket.'),
       pendingMessages: count(128, 'Messages of one document of a Hocuspocus client that wait until it is open.'),

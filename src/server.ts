@@ -396,7 +396,6 @@ export class TroupeServer {
 
   // ── accounts ───────────────────────────────────────────────────────────────────────────────────────────────────
 
-  /** Resolves when it is on disk. Errors: `auth.too_many_revocations`, those of the store. */
   /** What clients may do with the documents that they have open is computed again. */
   readonly recheck = (request: RecheckRequest): Promise<Rechecked> =>
     recheck(request, {
@@ -406,6 +405,7 @@ export class TroupeServer {
       timeoutMs: this.config.bus.hookTimeoutMs + spareMs,
     })
 
+  /** Resolves when it is on disk. Errors: `auth.too_many_revocations`, those of the store. */
   revoke(request: RevocationRequest): Promise<Revocation> {
     return this.#ground.authenticator.revoke(request)
   }

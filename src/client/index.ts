@@ -155,7 +155,7 @@ export class SharedDocument extends ObservableV2<Events> {
     provider.on('status', ({ status }) => {
       if (status === 'disconnected') this.#lost()
     })
-    provider.on('closed', (closed) => void this.#refused(closed))
+    provider.on('closed', this.#refused)
     // The provider tries again by itself, with the parameters that it has then.
     provider.on('connection-close', () => void this.#authorise(provider, token).catch(() => {}))
     void this.#authorise(provider, token).then(
@@ -231,16 +231,23 @@ export class SharedDocument extends ObservableV2<Events> {
     if (epoch === '') return // it has none before its first change
     this.epoch = epoch
     this.provider.params = { ...this.provider.params, epoch }
-    void this.#persistence?.set(epochKey, epoch)
+    // Unsaved, it is learnt again; a copy that says no epoch is still known by its state vector.
+    this.#persistence?.set(epochKey, epoch).catch(() => {})
   }
 
-  async #refused(closed: Closed): Promise<void> {
+  readonly #refused = (closed: Closed): void => {
     this.#disconnect()
-    if (!staleCodes.has(closed.code)) {
-      this.#become('stopped')
-      this.emit('closed', [closed])
-      return
-    }
+    if (!staleCodes.has(closed.code)) return this.#stop(closed)
+    // Where the browser does not let go of the old copy, going on would bring it back with the next visit.
+    this.#beginAnew(closed).catch(() => this.#stop(closed))
+  }
+
+  #stop(closed: Closed): void {
+    this.#become('stopped')
+    this.emit('closed', [closed])
+  }
+
+  async #beginAnew(closed: Closed): Promise<void> {
     const lost = this.doc
     await this.#persistence?.clearData()
     this.doc = new Y.Doc()

@@ -11,9 +11,9 @@
  */
 import { Awareness, applyAwarenessUpdate, encodeAwarenessUpdate } from 'y-protocols/awareness'
 import * as Y from 'yjs'
-import type { Account } from '../../actors/account.ts'
+import type { Account, DocumentAccess } from '../../actors/account.ts'
 import type { ConnectionInput, ConnectionMessage } from '../../actors/connection.ts'
-import type { DocumentAccess, DocumentRequest } from '../../actors/documentMessages.ts'
+import type { DocumentRequest } from '../../actors/documentMessages.ts'
 import { type ErrorCode, errorTable, TroupeError } from '../../actors/errors.ts'
 import type { JsonObject } from '../../actors/output.ts'
 import type { Part, Publication } from '../../actors/publication.ts'

@@ -1,4 +1,6 @@
 /** Asks actors of documents, and says in words about documents what the actor system says about actors. */
+import type { DocumentDescription } from '../../actors/documentMessages.ts'
+import { absence } from '../../actors/documentRecord.ts'
 import { type ErrorCode, isTroupeError, TroupeError } from '../../actors/errors.ts'
 import type { Address } from '../../actors/system/address.ts'
 import type { Message } from '../../actors/system/message.ts'
@@ -41,4 +43,10 @@ export const askDocument = async <Answer>(asker: Asker, address: Address, messag
       throw code === undefined ? error : new TroupeError(code, undefined, { cause: error })
     }
   }
+}
+
+/** Without this, whoever asks about a document would make one. Errors: `document.unknown`, `document.deleted`, `document.renamed`. */
+export const demandExistence = async (asker: Asker, address: Address): Promise<void> => {
+  const { deleted } = await askDocument<DocumentDescription>(asker, address, { type: 'document.describe' })
+  if (deleted !== undefined) throw absence(deleted)
 }

@@ -6,7 +6,8 @@
  * every second would leave 86 400 entries a day in the state vector that every client sends. An id is never used for two changes
  * that do not know of each other, for Yjs takes the second for a repetition and drops it.
  */
-import type { DocumentAccess, DocumentBytes, DocumentMessage, Edited } from '../../actors/documentMessages.ts'
+import type { DocumentAccess } from '../../actors/account.ts'
+import type { DocumentBytes, DocumentMessage, Edited } from '../../actors/documentMessages.ts'
 import { TroupeError } from '../../actors/errors.ts'
 import type { Address } from '../../actors/system/address.ts'
 import type { Random } from '../../actors/world.ts'

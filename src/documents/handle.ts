@@ -25,7 +25,7 @@ import { materialize } from '../../crdt/compact.ts'
 import type { Operation } from '../../crdt/operations.ts'
 import type { DocumentWork } from '../../crdt/work.ts'
 import { type AgentHost, AgentSession } from './agent.ts'
-import { askDocument } from './ask.ts'
+import { askDocument, demandExistence } from './ask.ts'
 import { changeBy, contentBy, readAs, updateSince } from './content.ts'
 import type { DocumentEdits, Made } from './edits.ts'
 import { documentName } from './name.ts'
@@ -118,9 +118,7 @@ export class DocumentHandle {
   }
 
   async #existing(): Promise<DocumentBytes> {
-    const { deleted } = await this.describe()
-    if (deleted?.renamedTo !== undefined) throw new TroupeError('document.renamed', deleted.renamedTo)
-    if (deleted !== undefined) throw new TroupeError('document.deleted')
+    await demandExistence(this.#needs.system, this.#address)
     return this.#ask<DocumentBytes>({ type: 'document.state' })
   }
 

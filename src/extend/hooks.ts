@@ -6,10 +6,9 @@
  * returns a promise, the whole chain returns none: a publish then costs a few calls. What happened already, `onLeave` and
  * `onDisconnect`, is told to every hook, whatever the others do.
  */
-import type { Account } from '../../actors/account.ts'
+import type { Account, DocumentAccess } from '../../actors/account.ts'
 import type { PublishOptions } from '../../actors/command.ts'
 import type { DocumentValidation } from '../../actors/documentGuard.ts'
-import type { DocumentAccess } from '../../actors/documentMessages.ts'
 import { isTroupeError, TroupeError } from '../../actors/errors.ts'
 import type { DocumentChange, HookClient, Hooks } from '../../actors/hooks.ts'
 import { pattern } from '../../actors/pattern.ts'

@@ -10,17 +10,18 @@
  * has changed since.
  */
 import { z } from 'zod'
-import type { DocumentBytes, DocumentDescription } from '../../actors/documentMessages.ts'
+import type { DocumentBytes } from '../../actors/documentMessages.ts'
 import { TroupeError } from '../../actors/errors.ts'
-import type { ContentFormat } from '../../crdt/read.ts'
+import { base64 } from '../../crdt/base64.ts'
 import type { DocumentWork } from '../../crdt/work.ts'
 import { changeBy, readAs, updateSince } from '../documents/content.ts'
 import type { DocumentEdits, Made, Position } from '../documents/edits.ts'
 import { json as anyJson, operations } from '../documents/operations.ts'
 import type { ApiReply } from './apiRoute.ts'
+import { binary, contentForms, harmless, mediaTypes, otherTypes } from './contentForms.ts'
 import { changed } from './documentSchemas.ts'
 import { type DocumentRoute, type DocumentSession, documentRoute } from './documentSession.ts'
-import { base64Query } from './documents.ts'
+import { read } from './parameters.ts'
 
 export interface DocumentContentNeeds {
   readonly work: DocumentWork
@@ -29,25 +30,9 @@ export interface DocumentContentNeeds {
 
 const path = '/v1/documents/{name}/content'
 const tag = 'content'
-const binary = 'application/octet-stream'
-const json = 'application/json; charset=utf-8'
 
-const formats = ['json', 'roots', 'text', 'prosemirror', 'html', 'delta', 'update', 'vector'] as const
+const formats = [...contentForms, 'vector'] as const
 type Format = (typeof formats)[number]
-
-const types: Readonly<Record<Format, string>> = {
-  json,
-  roots: json,
-  text: 'text/plain; charset=utf-8',
-  prosemirror: json,
-  html: 'text/html; charset=utf-8',
-  delta: json,
-  update: binary,
-  vector: binary,
-}
-
-/** Content comes from whoever may write: a browser that shows it must not run or load any of it. */
-const harmless = { 'content-security-policy': "sandbox; default-src 'none'", 'x-content-type-options': 'nosniff' }
 
 const accepted: readonly (readonly [string, Format])[] = [
   ['application/json', 'json'],
@@ -82,13 +67,15 @@ const isAmong = (header: string | undefined, etag: string): boolean =>
     .map((one) => one.trim().replace(/^W\//, ''))
     .some((one) => one === etag || one === '*')
 
-/** Asking about a document must not make one. Errors: `document.unknown`, `document.deleted`, `document.renamed`. */
-const existing = async (document: DocumentSession): Promise<DocumentBytes> => {
-  const { deleted } = await document.ask<DocumentDescription>({ type: 'document.describe' })
-  if (deleted?.renamedTo !== undefined) throw new TroupeError('document.renamed', deleted.renamedTo)
-  if (deleted !== undefined) throw new TroupeError('document.deleted')
+/** Errors: those of `demandExistence`. */
+const stateOf = async (document: DocumentSession): Promise<DocumentBytes> => {
+  await document.demandExistence()
   return document.ask<DocumentBytes>({ type: 'document.state' })
 }
+
+/** Errors: `command.bad_parameters`. */
+const vectorOf = (text: string | undefined): Uint8Array | undefined =>
+  text === undefined ? undefined : base64.decode(read(z.union([z.base64(), z.base64url()], 'since: not base64'), text))
 
 const bodyOf = async (
   work: DocumentWork,
@@ -99,7 +86,7 @@ const bodyOf = async (
 ): Promise<string | Uint8Array> => {
   if (format === 'update') return updateSince(work, state, since)
   if (format === 'vector') return state.stateVector
-  return readAs(work, state, { format: format satisfies ContentFormat, ...(root === undefined ? {} : { root }) })
+  return readAs(work, state, { format, ...(root === undefined ? {} : { root }) })
 }
 
 const answerOf = ({ epoch, offset, isChanged }: Made): ApiReply => ({
@@ -132,7 +119,7 @@ export const documentContentRoutes = ({ work, edits }: DocumentContentNeeds): Do
       200: {
         description: 'The content',
         schema: anyJson,
-        types: [binary, 'text/plain', 'text/html'],
+        types: otherTypes,
         headers: etagHeader,
       },
       304: { description: 'As it was' },
@@ -141,12 +128,13 @@ export const documentContentRoutes = ({ work, edits }: DocumentContentNeeds): Do
     demands: 'read',
     async handle({ document, query: { format = undefined, root, since }, request }) {
       const wanted = format ?? formatOf(request.headers.accept)
-      const vector = base64Query('since', since)
-      const state = await existing(document)
+      const vector = vectorOf(since)
+      const state = await stateOf(document)
       const etag = etagOf(state)
       const headers = { ...harmless, vary: 'accept, origin', ...(state.unsaved === 0 && { etag }) }
       if (state.unsaved === 0 && isAmong(request.headers['if-none-match'], etag)) return { status: 304, headers }
-      return { headers, type: types[wanted], body: await bodyOf(work, state, wanted, root, vector) }
+      const type = wanted === 'vector' ? binary : mediaTypes[wanted]
+      return { headers, type, body: await bodyOf(work, state, wanted, root, vector) }
     },
   }),
 
@@ -164,7 +152,7 @@ export const documentContentRoutes = ({ work, edits }: DocumentContentNeeds): Do
     async handle({ document, body = [], request }) {
       const { address, author, access } = document
       const expected = positionOf(request.headers['if-match'])
-      if (request.headers['if-match'] !== undefined) await existing(document)
+      if (request.headers['if-match'] !== undefined) await document.demandExistence()
       return answerOf(
         await edits.change({ address, author, access, expected, make: (state, client) => changeBy(work, state, body, client) }),
       )
@@ -185,7 +173,7 @@ export const documentContentRoutes = ({ work, edits }: DocumentContentNeeds): Do
     async handle({ document, bytes, request }) {
       const { address, author, access } = document
       const expected = positionOf(request.headers['if-match'])
-      if (request.headers['if-match'] !== undefined) await existing(document)
+      if (request.headers['if-match'] !== undefined) await document.demandExistence()
       return answerOf(await edits.append({ address, author, access, expected, update: bytes as Uint8Array })) // required
     },
   }),
@@ -201,7 +189,7 @@ export const documentContentRoutes = ({ work, edits }: DocumentContentNeeds): Do
     needs: 'document:NAME:write',
     demands: 'write',
     async handle({ document, body }) {
-      await existing(document)
+      await document.demandExistence()
       document.session.tell(document.address, { type: 'document.broadcast', payload: body?.payload ?? '' })
       return { status: 202 }
     },

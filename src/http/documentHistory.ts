@@ -15,7 +15,7 @@
  * A moment is an offset (`42`: after the change 42; `0`: before the first), a time (`2026-05-04T12:00:00Z`), or `version:ID`.
  */
 import { z } from 'zod'
-import type { DocumentDescription } from '../../actors/documentMessages.ts'
+
 import { TroupeError } from '../../actors/errors.ts'
 import type { HistoryDifference, HistoryPage, HistoryView, Moment, NamedVersion, Pruned, Reversion } from '../../actors/historyMessages.ts'
 import type { ChangeGroup } from '../../crdt/history.ts'
@@ -23,8 +23,9 @@ import type { By } from '../../crdt/historyReplay.ts'
 import type { DocumentWork } from '../../crdt/work.ts'
 import { readAs } from '../documents/content.ts'
 import { isoTime } from '../doors/times.ts'
+import { binary, contentForms, harmless, mediaTypes, otherTypes } from './contentForms.ts'
 import { offset, time, timeOf } from './documentSchemas.ts'
-import { type DocumentRoute, type DocumentSession, documentRoute } from './documentSession.ts'
+import { type DocumentRoute, documentRoute } from './documentSession.ts'
 
 export interface HistoryRoutesNeeds {
   readonly work: DocumentWork
@@ -32,7 +33,6 @@ export interface HistoryRoutesNeeds {
 
 const base = '/v1/documents/{name}'
 const tag = 'history'
-const binary = 'application/octet-stream'
 
 // ── what is taken ────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -52,20 +52,6 @@ const moment = z
 const gap = z.coerce.number().min(0).max(1e9).default(300).describe('A pause of so many seconds ends a group')
 const versionName = z.string().min(1).max(255)
 const versionText = z.string().max(4_096)
-
-const formats = ['json', 'roots', 'text', 'prosemirror', 'html', 'delta', 'update'] as const
-const types: Readonly<Record<(typeof formats)[number], string>> = {
-  json: 'application/json; charset=utf-8',
-  roots: 'application/json; charset=utf-8',
-  text: 'text/plain; charset=utf-8',
-  prosemirror: 'application/json; charset=utf-8',
-  html: 'text/html; charset=utf-8',
-  delta: 'application/json; charset=utf-8',
-  update: binary,
-}
-
-/** Content comes from whoever may write: a browser that shows it must not run or load any of it. */
-const harmless = { 'content-security-policy': "sandbox; default-src 'none'", 'x-content-type-options': 'nosniff' }
 
 // ── what is answered ─────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -142,9 +128,6 @@ const byBody = ({ author, began, ended }: By) => ({ ...author, began_at: isoTime
 
 // ── routes ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
-/** Asking about a document must not make one. Errors: `document.unknown`. */
-const existing = (document: DocumentSession): Promise<DocumentDescription> => document.ask({ type: 'document.describe' })
-
 export const documentHistoryRoutes = ({ work }: HistoryRoutesNeeds): DocumentRoute[] => [
   documentRoute({
     method: 'GET',
@@ -163,7 +146,7 @@ export const documentHistoryRoutes = ({ work }: HistoryRoutesNeeds): DocumentRou
     demands: 'read',
     async handle({ document, query: { before, after, limit, gap: seconds } }) {
       if (before !== undefined && after !== undefined) throw new TroupeError('command.bad_parameters', 'before, after: only one of them')
-      await existing(document)
+      await document.demandExistence()
       const found = await document.ask<HistoryPage>({
         type: 'document.history',
         limit,
@@ -183,14 +166,14 @@ export const documentHistoryRoutes = ({ work }: HistoryRoutesNeeds): DocumentRou
     summary: 'A document as it was',
     parameters: { moment: 'An offset, a time (ISO 8601), or `version:ID`' },
     query: z.object({
-      format: z.enum(formats).default('json').describe('As for the present content'),
+      format: z.enum(contentForms).default('json').describe('As for the present content'),
       root: z.string().max(1_000).optional().describe('Name of a root; without it all of them, or the only one that has this form'),
     }),
     answers: {
       200: {
         description: 'The content',
         schema: z.unknown(),
-        types: [binary, 'text/plain', 'text/html'],
+        types: otherTypes,
         headers: { 'Document-Offset': 'Of the last change that is in it' },
       },
     },
@@ -198,12 +181,12 @@ export const documentHistoryRoutes = ({ work }: HistoryRoutesNeeds): DocumentRou
     demands: 'read',
     async handle({ document, params, query: { format, root } }) {
       const at = momentOf(params.moment as string) // part of the path
-      await existing(document)
+      await document.demandExistence()
       const view = await document.ask<HistoryView>({ type: 'document.view', at, withContent: false })
       const headers = { ...harmless, 'document-offset': String(view.offset) }
       if (format === 'update') return { headers, type: binary, body: view.update }
       const wanted = { format, ...(root !== undefined && { root }) }
-      return { headers, type: types[format], body: await readAs(work, { snapshot: view.update, tail: [] }, wanted) }
+      return { headers, type: mediaTypes[format], body: await readAs(work, { snapshot: view.update, tail: [] }, wanted) }
     },
   }),
 
@@ -219,7 +202,7 @@ export const documentHistoryRoutes = ({ work }: HistoryRoutesNeeds): DocumentRou
     demands: 'read',
     async handle({ document, query: { from, to, gap: seconds } }) {
       const span = { from: momentOf(from), ...(to !== undefined && { to: momentOf(to) }) }
-      await existing(document)
+      await document.demandExistence()
       const found = await document.ask<HistoryDifference>({ type: 'document.diff', ...span, gapMs: seconds * 1_000 })
       return { body: { ...found, roots: spelled(found.roots) } }
     },
@@ -235,7 +218,7 @@ export const documentHistoryRoutes = ({ work }: HistoryRoutesNeeds): DocumentRou
     needs: 'document:NAME:read',
     demands: 'read',
     async handle({ document }) {
-      await existing(document)
+      await document.demandExistence()
       const versions = await document.ask<readonly NamedVersion[]>({ type: 'document.version.list' })
       return { body: { versions: versions.map(versionBody) } }
     },
@@ -256,7 +239,7 @@ export const documentHistoryRoutes = ({ work }: HistoryRoutesNeeds): DocumentRou
     demands: 'write',
     async handle({ document, body }) {
       const { name, description, at } = body as { name: string; description: string; at?: string } // required
-      await existing(document)
+      await document.demandExistence()
       const made = await document.ask<NamedVersion>({
         type: 'document.version.create',
         name,
@@ -280,7 +263,7 @@ export const documentHistoryRoutes = ({ work }: HistoryRoutesNeeds): DocumentRou
     needs: 'document:NAME:write',
     demands: 'write',
     async handle({ document, params, body }) {
-      await existing(document)
+      await document.demandExistence()
       const { name, description } = body as { name?: string; description?: string } // required
       const changed = await document.ask<NamedVersion>({
         type: 'document.version.rename',
@@ -303,7 +286,7 @@ export const documentHistoryRoutes = ({ work }: HistoryRoutesNeeds): DocumentRou
     needs: 'document:NAME:write',
     demands: 'write',
     async handle({ document, params }) {
-      await existing(document)
+      await document.demandExistence()
       await document.ask({ type: 'document.version.delete', id: params.id as string }) // part of the path
       return { status: 204 }
     },
@@ -321,7 +304,7 @@ export const documentHistoryRoutes = ({ work }: HistoryRoutesNeeds): DocumentRou
     demands: 'write',
     async handle({ document, body }) {
       const { to } = body as { to: string } // required
-      await existing(document)
+      await document.demandExistence()
       return { body: await document.ask<Reversion>({ type: 'document.restore', to: momentOf(to), user: document.author.user }) }
     },
   }),
@@ -346,7 +329,7 @@ export const documentHistoryRoutes = ({ work }: HistoryRoutesNeeds): DocumentRou
     demands: 'write',
     async handle({ document, body }) {
       const { user: whose, via: way, from, to } = body as { user: string; via?: string; from?: string; to?: string } // required
-      await existing(document)
+      await document.demandExistence()
       const done = await document.ask<Reversion>({
         type: 'document.rollback',
         of: { user: whose, ...(way !== undefined && { via: way }) },
@@ -374,7 +357,7 @@ export const documentHistoryRoutes = ({ work }: HistoryRoutesNeeds): DocumentRou
     needs: 'document:NAME:delete',
     demands: 'delete',
     async handle({ document, body }) {
-      await existing(document)
+      await document.demandExistence()
       const before = body?.before === undefined ? {} : { before: momentOf(body.before) }
       return { body: await document.ask<Pruned>({ type: 'document.prune', ...before }) }
     },

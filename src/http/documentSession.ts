@@ -6,21 +6,19 @@
  */
 import type { FastifyRequest } from 'fastify'
 import type { z } from 'zod'
-import { type Account, scopedId } from '../../actors/account.ts'
-import type { DocumentAccess, DocumentLifeRequest, DocumentMessage } from '../../actors/documentMessages.ts'
+import { type Account, type DocumentAccess, documentLevels, scopedId } from '../../actors/account.ts'
+import type { DocumentLifeRequest, DocumentMessage } from '../../actors/documentMessages.ts'
 import { TroupeError } from '../../actors/errors.ts'
 import type { Address } from '../../actors/system/address.ts'
 import type { Message } from '../../actors/system/message.ts'
 import type { Author } from '../../crdt/change.ts'
-import { askDocument } from '../documents/ask.ts'
+import { askDocument, demandExistence } from '../documents/ask.ts'
 import { documentName } from '../documents/name.ts'
 import type { ApiOperation, ApiReply } from './apiRoute.ts'
 import type { HttpSession } from './session.ts'
 
 /** What an account may do with a document, over HTTP. */
 export type DocumentAction = 'read' | 'comment' | 'write' | 'create' | 'delete'
-
-const levels: Readonly<Record<DocumentAccess, number>> = { read: 1, comment: 2, write: 3 }
 
 export class DocumentSession {
   /** As the tenant knows it. */
@@ -67,10 +65,15 @@ export class DocumentSession {
     if (isLife && !this.session.asksForDocuments) return
     const access = await this.session.documentAccess(this.name)
     this.#access = access
-    if (levels[access] < levels[isLife ? 'write' : action]) {
+    if (documentLevels.indexOf(access) < documentLevels.indexOf(isLife ? 'write' : action)) {
       const reason = isAllowed ? 'onDocumentAccess' : rule
       throw new TroupeError('access.denied', reason, { rule: reason })
     }
+  }
+
+  /** Without this, whoever asks about a document would make one. Errors: `document.unknown`, `document.deleted`, `document.renamed`. */
+  demandExistence(): Promise<void> {
+    return demandExistence(this.session, this.address)
   }
 
   /** After `demand` for reading, commenting or writing. */

@@ -19,6 +19,7 @@ import type { DocumentBytes, DocumentDescription } from '../../actors/documentMe
 import { TroupeError } from '../../actors/errors.ts'
 import type { Journals } from '../../actors/journal.ts'
 import type { Clock } from '../../actors/world.ts'
+import { base64 } from '../../crdt/base64.ts'
 import type { Operation } from '../../crdt/operations.ts'
 import type { DocumentWork } from '../../crdt/work.ts'
 import { listDocuments } from '../documents/catalog.ts'
@@ -27,7 +28,6 @@ import type { DocumentEdits } from '../documents/edits.ts'
 import { isoTime } from '../doors/times.ts'
 import { changed, describe, description, documentName, envelope, type Initial, initial, time, timeOf } from './documentSchemas.ts'
 import { type DocumentRoute, type DocumentSession, documentRoute } from './documentSession.ts'
-import { read } from './parameters.ts'
 
 export interface DocumentRoutesNeeds {
   readonly work: DocumentWork
@@ -43,8 +43,6 @@ const target = z.strictObject({ to: documentName.describe('The other name') })
 const one = { 200: { description: 'The document', schema: description } }
 const created = { 201: { description: 'The new document', schema: description } }
 
-const updateOf = (base64: string): Uint8Array => Buffer.from(base64, 'base64')
-
 /** Errors: `command.bad_parameters`, `document.misfit`. */
 const initialUpdate = async (
   work: DocumentWork,
@@ -55,7 +53,7 @@ const initialUpdate = async (
   const { content, operations, update } = given ?? {}
   if ([content, operations, update].filter((one) => one !== undefined).length > 1)
     throw new TroupeError('command.bad_parameters', 'content, operations, update: only one of them')
-  if (update !== undefined) return { update: updateOf(update) }
+  if (update !== undefined) return { update: base64.decode(update) }
   const all =
     operations ?? Object.entries(content ?? {}).map(([root, value]): Operation => ({ op: 'add', path: `/${escaped(root)}`, value }))
   if (all.length === 0) return {}
@@ -266,7 +264,7 @@ export const documentLifeRoutes = ({ work, edits, journals, clock }: DocumentRou
           created_at: timeOf(about.createdAt),
           created_by: about.createdBy,
           updated_at: timeOf(about.updatedAt),
-          update: Buffer.from(update.buffer, update.byteOffset, update.byteLength).toString('base64'),
+          update: base64.encode(update),
         },
       }
     },
@@ -285,7 +283,7 @@ export const documentLifeRoutes = ({ work, edits, journals, clock }: DocumentRou
     answers: { 200: { description: 'On disk', schema: changed } },
     needs: 'document:NAME:write; to replace, document:NAME:delete',
     async handle({ document, body, bytes, query: { mode } }) {
-      const update = bytes ?? updateOf((body as { update: string }).update) // one of both is there
+      const update = bytes ?? base64.decode((body as { update: string }).update) // one of both is there
       await document.demand(mode === 'replace' ? 'delete' : 'write')
       const { author, address } = document
       if (mode === 'merge') {
@@ -297,7 +295,3 @@ export const documentLifeRoutes = ({ work, edits, journals, clock }: DocumentRou
     },
   }),
 ]
-
-/** For the query of `GET …/content`: a state vector. */
-export const base64Query = (name: string, text: string | undefined): Uint8Array | undefined =>
-  text === undefined ? undefined : updateOf(read(z.union([z.base64(), z.base64url()], `${name}: not base64`), text))

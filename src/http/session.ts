@@ -2,13 +2,12 @@
  * What a request over HTTP may do: everything that a client of the bus may and that needs no connection. The same checks,
  * hooks, limits and telemetry; `ClientAccess` has the rules.
  */
-import { type Account, type Decision, type Resource, scopedId } from '../../actors/account.ts'
+import { type Account, type Decision, type DocumentAccess, type Resource, scopedId } from '../../actors/account.ts'
 import type { ChannelState, DirectoryPage, Page, Published, Range } from '../../actors/channelMessages.ts'
 import type { ClientOptions } from '../../actors/client.ts'
 import { ClientAccess, type Prepared, refusalOf } from '../../actors/clientAccess.ts'
 import type { PublishOptions, Session } from '../../actors/command.ts'
 import { accessTo } from '../../actors/documentAccess.ts'
-import type { DocumentAccess } from '../../actors/documentMessages.ts'
 import { TroupeError } from '../../actors/errors.ts'
 import type { HookClient } from '../../actors/hooks.ts'
 import type { ChannelInfo, Json, Member, Refusal, Status } from '../../actors/output.ts'

@@ -1,8 +1,9 @@
 /** What a client of a document is told of its changes, and what it is asked. */
 import { describe, expect, it } from 'vitest'
 import * as Y from 'yjs'
+import type { DocumentAccess } from '../../actors/account.ts'
 import { type DocumentOptions, documentKind } from '../../actors/document.ts'
-import type { DocumentAccess, DocumentMessage, Refused } from '../../actors/documentMessages.ts'
+import type { DocumentMessage, Refused } from '../../actors/documentMessages.ts'
 import type { Part, Publication } from '../../actors/publication.ts'
 import { defineActor } from '../../actors/system/definition.ts'
 import type { Scope } from '../../actors/system/scope.ts'

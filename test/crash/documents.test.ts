@@ -11,7 +11,7 @@ import { SeededRandom } from '../support/world.ts'
 import { contents, lacks, stockWriter, tiptapWriter, unionOf, wireWriter, write } from '../support/writers.ts'
 
 /** More of them: a night's work. */
-const rounds = Number(process.env.CRASH_ROUNDS ?? 8)
+const rounds = Number(process.env.CRASH_ROUNDS ?? 6)
 const seed = Number(process.env.SEED ?? 20_261_120)
 
 const data = temporaryDirectory()

@@ -8,7 +8,8 @@ import { bundle } from '../support/bundle.ts'
 import { newDirectory } from '../support/disk.ts'
 import { SeededRandom, testWorld } from '../support/world.ts'
 
-const rounds = 20
+/** More of them: a night's work. */
+const rounds = Number(process.env.JOURNAL_ROUNDS ?? 12)
 const seed = 20_260_102
 
 describe('journals under kill -9', () => {

@@ -305,11 +305,13 @@ describe('real editing histories', () => {
       const written: number[][] = [[], []]
       const read = [0, 0]
       let now = 0
+      const refused: number[] = []
       for (const doc of docs)
         doc.on('update', (update: Uint8Array, origin: unknown) => {
           if (origin === 'other') return
           sent[now]?.push(update)
-          expect(state.add(update)).toMatchObject({ verdict: 'new' })
+          const added = state.add(update)
+          if (!added.ok || added.verdict !== 'new') refused.push(now) // tens of thousands: an `expect` for each takes longer than the rest
         })
       for (const [i, { patches, agent = i % 2, parents = [i - 1] }] of txns.entries()) {
         const doc = docs[agent] as Y.Doc
@@ -327,6 +329,7 @@ describe('real editing histories', () => {
         written[agent]?.push(i)
         if (i % 5000 === 4999) expect(state.replace(compacted(state).snapshot, state.tailCount)).toMatchObject({ ok: true })
       }
+      expect(refused).toEqual([])
       const result = materialize(state.snapshot, state.tail).getText('t').toString()
       expect(docOf(answered(state)).getText('t').toString()).toBe(result)
       for (const doc of docs) {

@@ -28,8 +28,7 @@ const paragraphs = (seed: number, rounds: number, writers: number) => {
   })
   const exchange = () => {
     for (const doc of docs)
-      for (const other of docs)
-        if (doc !== other) Y.applyUpdate(other, Y.encodeStateAsUpdate(doc, Y.encodeStateVector(other)), 'exchange')
+      for (const other of docs) if (doc !== other) Y.applyUpdate(other, Y.encodeStateAsUpdate(doc, Y.encodeStateVector(other)), 'exchange')
   }
   for (let round = 0; round < rounds; round++) {
     const doc = docs[r.below(writers)] as Y.Doc

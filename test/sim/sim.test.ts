@@ -11,7 +11,7 @@ import type { Events } from './events.ts'
 import { EarlyJournals, ReorderingJournals, withoutCheckOfPredecessors, withReceiptsForHoles } from './plants.ts'
 import { type Report, type RunOptions, simulate } from './simulation.ts'
 
-const seeds = Number(process.env.SIM_SEEDS ?? 300)
+const seeds = Number(process.env.SIM_SEEDS ?? 200)
 const single = process.env.SIM_SEED
 const chunks = 10
 const tailLines = 150

@@ -25,6 +25,7 @@ beforeAll(async () => {
 
 afterAll(() => {
   for (const path of [preflightPath, program]) rmSync(path, { force: true })
+  if (original !== undefined) rmSync(original, { recursive: true, force: true })
   if ('path' in shim) rmSync(dirname(shim.path), { recursive: true, force: true })
 })
 
@@ -59,8 +60,7 @@ const refusal = (path: string): Promise<string> =>
   )
 
 /** Journals a and b with 300 entries each, a snapshot of a; closed in good order. */
-const filled = async (): Promise<string> => {
-  const path = directory()
+const fill = async (path: string): Promise<void> => {
   const journals = await open(path)
   for (let round = 0; round < 30; round++) {
     await Promise.all(
@@ -69,7 +69,17 @@ const filled = async (): Promise<string> => {
   }
   await journals.saveSnapshot('a', 300, bytes('the snapshot of a'.repeat(10_000)))
   await journals.close()
-  return path
+}
+
+/** Written once: every test has a copy. */
+let original: string | undefined
+const filled = async (): Promise<string> => {
+  if (original === undefined) {
+    const path = newDirectory()
+    await fill(path)
+    original = path
+  }
+  return damaged(original, () => {})
 }
 
 const entry = (journal: string, offset: number): Uint8Array => bytes(`${journal}:${offset}:${'.'.repeat(50)}`)
