@@ -24,7 +24,6 @@ export interface AdmissionLimits {
   readonly answerBytes: number
 }
 
-
 export type Turn =
   | { readonly kind: 'now' }
   /** Ask again after this. */

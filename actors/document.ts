@@ -220,7 +220,9 @@ class OpenDocument {
 
   setAccess(address: Address, access: DocumentAccess): void {
     const session = this.sessions.get(address)
-    if (session !== undefined) session.access = access
+    if (session === undefined) return
+    session.access = access
+    this.receipts.permitted(session.dues, access !== 'read')
   }
 
   /** Tells one connection who is here. */

@@ -114,9 +114,9 @@ export class DocumentChanges {
       if (this.#host.log.isOverfull) return this.#host.refuse(address, 'document.unsaved', this.#scope.address)
       const size = session.access === 'read' ? undefined : this.#judgeSize(update, inspection, this.#asked.has(dues))
       if (size === 'later') return this.#hearLater(session, inspection, isAnswer, receipts)
-      if (size !== undefined) return this.#hearTooLarge(session, size.detail, receipts)
+      if (size !== undefined) return this.#hearTooLarge(session, size.detail, receipts, inspection)
       const judgement = this.#judge(session, update, inspection, isAnswer)
-      if (judgement.kind === 'refused') return this.#hearRefused(session, judgement, receipts)
+      if (judgement.kind === 'refused') return this.#hearRefused(session, judgement, receipts, inspection)
       if (judgement.kind === 'allowed') {
         this.#asked.delete(dues)
         this.#admit(update, inspection, session.author)
@@ -153,12 +153,11 @@ export class DocumentChanges {
   }
 
   /** Also what was held of the client before, for the same answer stands for it. */
-  #hearTooLarge(session: Session, detail: string, receipts: number): void {
+  #hearTooLarge(session: Session, detail: string, receipts: number, inspection: UpdateInspection): void {
     const { dues } = session
-    const held = dues.held?.receipts ?? 0
-    dues.held = undefined
+    this.#host.receipts.refuseHeld(dues)
     this.#asked.delete(dues)
-    this.#hearRefused(session, { kind: 'refused', code: 'document.full', detail }, receipts + held)
+    this.#hearRefused(session, { kind: 'refused', code: 'document.full', detail }, receipts, inspection)
   }
 
   #admit(update: Uint8Array, inspection: UpdateInspection, author: Author): void {
@@ -179,9 +178,14 @@ export class DocumentChanges {
    * Whoever changed something believes that it will be saved, so it is told, and where it cannot be told otherwise sent away. Whom the
    * application refused is sent away in any case, with its reason: all that this client goes on to write hangs on the refused change.
    */
-  #hearRefused(session: Session, { code, detail }: Extract<Judgement, { kind: 'refused' }>, receipts: number): void {
+  #hearRefused(
+    session: Session,
+    { code, detail }: Extract<Judgement, { kind: 'refused' }>,
+    receipts: number,
+    inspection: UpdateInspection,
+  ): void {
     const { dues, address } = session
-    this.#host.receipts.refuse(dues, receipts)
+    this.#host.receipts.refuse(dues, receipts, inspection)
     if (!dues.wantsReceipts || code === 'rate.limited' || code === 'document.invalid') return this.#host.refuse(address, code, detail)
     this.#options.observe?.refused(code)
   }

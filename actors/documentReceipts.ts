@@ -57,6 +57,8 @@ export class Dues {
   /** When it last wrote; 0: not since it was last asked. */
   wroteAt: EpochMs = 0
   held: Held | undefined
+  /** The client knows that this was refused. It keeps it, so that it may come in later, when the client may write again. */
+  refused: Held | undefined
 
   constructor(address: Address, wantsReceipts: boolean, waitMs: number) {
     this.address = address
@@ -77,6 +79,15 @@ const maxHeldClients = 10_000
 
 const extend = (ends: StateVector, reaches: readonly Reach[]): void => {
   for (const { client, to } of reaches) if (to > (ends.get(client) ?? 0)) ends.set(client, to)
+}
+
+/** Of two, one that waits for the ends of both. */
+const joined = (one: Held | undefined, other: Held | undefined): Held | undefined => {
+  if (one === undefined || other === undefined) return one ?? other
+  for (const [client, to] of other.ends) if (to > (one.ends.get(client) ?? 0)) one.ends.set(client, to)
+  one.receipts += other.receipts
+  one.barrier = other.barrier ?? one.barrier
+  return one
 }
 
 const covers = (clocks: ReadonlyMap<number, number>, ends: StateVector): boolean => {
@@ -123,6 +134,7 @@ export class DocumentReceipts {
     this.#due.delete(dues)
     dues.isCounting = true
     if (dues.held !== undefined) dues.held.receipts = 0
+    if (dues.refused !== undefined) dues.refused.receipts = 0
   }
 
   /** A question leaves for it. */
@@ -150,13 +162,47 @@ export class DocumentReceipts {
     this.#planLook()
   }
 
-  refuse(dues: Dues, receipts: number): void {
+  /**
+   * `inspection` of what may come in later: stock clients never make up for a refusal, so "unsaved" would stand there for ever after
+   * the client may write again and everything is on disk.
+   */
+  refuse(dues: Dues, receipts: number, inspection?: UpdateInspection): void {
     if (receipts > 0) this.#scope.tell(dues.address, publication(Array<Part>(receipts).fill(refused)))
+    if (receipts === 0 || inspection === undefined) return
+    dues.refused ??= { receipts: 0, ends: new Map(), barrier: undefined }
+    dues.refused.receipts += receipts
+    extend(dues.refused.ends, inspection.ranges)
+    extend(dues.refused.ends, inspection.deletes)
+    if (dues.refused.ends.size > maxHeldClients) dues.refused = undefined
+  }
+
+  /** The answer that stands for what was held is refused, and all of that with it. */
+  refuseHeld(dues: Dues): void {
+    this.refuse(dues, dues.held?.receipts ?? 0)
+    this.#setAside(dues)
+  }
+
+  #setAside(dues: Dues): void {
+    dues.refused = joined(dues.refused, dues.held)
+    dues.held = undefined
+  }
+
+  /** The client may write more or less than before. Whoever has something that was not taken in is asked for it. */
+  permitted(dues: Dues, mayWrite: boolean): void {
+    if (!mayWrite) return this.#setAside(dues)
+    dues.held = joined(dues.held, dues.refused)
+    dues.refused = undefined
+    if (dues.held === undefined) return
+    dues.askableAt = 0
+    dues.waitMs = this.#askAgainMs
+    this.ask(dues)
+    this.#planLook()
   }
 
   /** It builds on something missing. False: more is on hold than is kept, and the client had better begin anew. */
   hold(dues: Dues, inspection: UpdateInspection, receipts: number): boolean {
-    dues.held ??= { receipts: 0, ends: new Map(), barrier: undefined }
+    dues.held = joined(dues.held, dues.refused) ?? { receipts: 0, ends: new Map(), barrier: undefined }
+    dues.refused = undefined
     dues.held.receipts += receipts
     extend(dues.held.ends, inspection.ranges)
     extend(dues.held.ends, inspection.deletes)

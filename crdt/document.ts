@@ -91,7 +91,7 @@ export class DocumentState {
   /** Large updates of the tail, with what was found in them when they came. */
   readonly #large = new WeakMap<Uint8Array, Inspected>()
   /** Of large batches, for as long as these are there. */
-  readonly #batchCuts = new WeakMap<Inspected, Cut>()
+  #batchCuts = new WeakMap<Inspected, Cut>()
   readonly #cuts = new Map<string, Cut>()
   #cutBytes = 0
 
@@ -236,6 +236,7 @@ export class DocumentState {
     this.#tail.push(own)
     this.#tailBytes += own.length
     advance(this.#vector, inspection)
+    if (inspection.hasMarkup && !this.#hasMarkup) this.#batchCuts = new WeakMap() // those were cut without a veil
     this.#hasMarkup ||= inspection.hasMarkup
     this.#vectorBytes = undefined
     this.#openBatch = undefined
@@ -271,19 +272,20 @@ export class DocumentState {
   /** An import is in the tail until it is compacted. */
   #batchCut(batch: Inspected, vector: StateVector, before: readonly Inspected[]): Cut {
     if (batch.bytes.length <= this.#chunkBytes) return plain([batch.bytes])
-    if (this.#hasMarkup) {
-      // An update that was sent twice overlaps with what its reader has just got.
-      const reached = new Map(vector)
-      for (const { inspection } of before) advance(reached, inspection)
-      const news = newsFor(batch, reached)
-      if (news !== undefined) return veiled(veilUpdate(batch, this.#chunkBytes, news))
-    }
-    let cut = this.#batchCuts.get(batch)
-    if (cut === undefined) {
-      cut = this.#hasMarkup ? veiled(veilUpdate(batch, this.#chunkBytes)) : plain(splitUpdate(batch, this.#chunkBytes))
-      this.#batchCuts.set(batch, cut)
-    }
+    // Whoever has nothing yet gets the same as all others who have nothing; so does everybody where it needs no veil.
+    const isShared = !this.#hasMarkup || vector.size === 0
+    const known = isShared ? this.#batchCuts.get(batch) : undefined
+    if (known !== undefined) return known
+    const cut = this.#hasMarkup ? this.#veiledBatch(batch, vector, before) : plain(splitUpdate(batch, this.#chunkBytes))
+    if (isShared) this.#batchCuts.set(batch, cut)
     return cut
+  }
+
+  /** An update that was sent twice overlaps with what its reader has just got. */
+  #veiledBatch(batch: Inspected, vector: StateVector, before: readonly Inspected[]): Cut {
+    const reached = new Map(vector)
+    for (const { inspection } of before) advance(reached, inspection)
+    return veiled(veilUpdate(batch, this.#chunkBytes, newsFor(batch, reached)))
   }
 
   #whole(): Cut {

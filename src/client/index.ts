@@ -30,7 +30,7 @@ export interface OpenOptions {
   /** `wss://host[:port]`, without a path. */
   readonly url: string
   readonly name: string
-  /** Asked for before each connection. */
+  /** Asked for before each connection; where it rejects, again after a while. */
   readonly token?: string | (() => string | Promise<string>)
   /** `(name, doc) => new IndexeddbPersistence(name, doc)` */
   readonly persist?: (name: string, doc: Y.Doc) => Persistence
@@ -68,6 +68,9 @@ const messageSaved = 102
 const messageEpoch = 103
 const syncStep1 = 0
 const epochKey = 'troupe.epoch'
+/** Between two connections, and between two tries to have a token; doubled each time. */
+const firstWaitMs = 200
+const longestWaitMs = 30_000
 /** The local copy has a history that the server does not want (4409) or has refused a change of it (4422): begin anew with an empty one. */
 const staleCodes: ReadonlySet<number> = new Set([4409, 4422])
 
@@ -91,6 +94,10 @@ export class SharedDocument extends ObservableV2<Events> {
   /** The barrier on its way covers so many; undefined: there is none. */
   #asked: number | undefined
   #isReady = false
+  #timer: ReturnType<typeof setTimeout> | undefined
+  /** The one that is used, and the last one that ran out: the same again would be refused again, for ever. */
+  #token: string | undefined
+  #expired: string | undefined
 
   constructor(options: OpenOptions) {
     super()
@@ -107,7 +114,7 @@ export class SharedDocument extends ObservableV2<Events> {
       const known = await persistence.get(epochKey)
       this.epoch = typeof known === 'string' && known !== '' ? known : undefined
     }
-    this.#connect()
+    if (this.state !== 'stopped') this.#connect() // it was closed meanwhile
   }
 
   get provider(): WebsocketProvider {
@@ -145,7 +152,12 @@ export class SharedDocument extends ObservableV2<Events> {
     const { url, name, token, provider: given = {} } = this.#options
     const { doc } = this
     const path = name.split('/').map(encodeURIComponent).join('/')
-    const provider = new WebsocketProvider(`${url.replace(/\/+$/, '')}/docs`, path, doc, { ...given, params: {}, connect: false })
+    const provider = new WebsocketProvider(`${url.replace(/\/+$/, '')}/docs`, path, doc, {
+      ...given,
+      params: {},
+      connect: false,
+      shouldReconnect: ({ code, reason }) => code < 4400 || code >= 4500 || this.#expires(code, reason),
+    })
     this.#provider = provider
     this.#speak(provider)
     doc.on('update', this.#changed)
@@ -156,17 +168,40 @@ export class SharedDocument extends ObservableV2<Events> {
       if (status === 'disconnected') this.#lost()
     })
     provider.on('closed', this.#refused)
-    // The provider tries again by itself, with the parameters that it has then.
-    provider.on('connection-close', () => void this.#authorise(provider, token).catch(() => {}))
-    void this.#authorise(provider, token).then(
-      () => this.#provider === provider && provider.connect(),
-      () => this.#refused({ code: 4401, reason: 'no token could be had' }),
-    )
+    provider.on('connection-close', () => {
+      if (typeof token !== 'function' || !provider.shouldConnect) return
+      // By itself it would come back with the token of the last time, be refused as expired, and stay away for good.
+      provider.shouldConnect = false
+      this.#enter(provider, Math.min(firstWaitMs * 2 ** provider.wsUnsuccessfulReconnects, provider.maxBackoffTime))
+    })
+    this.#enter(provider, 0)
   }
 
-  async #authorise(provider: WebsocketProvider, token: OpenOptions['token']): Promise<void> {
-    const word = typeof token === 'function' ? await token() : token
-    provider.params = { ...(word === undefined ? {} : { token: word }), ...(this.epoch === undefined ? {} : { epoch: this.epoch }) }
+  /** Connects with a token, not before the wait is over. A browser that is offline has none: it is asked again. */
+  #enter(provider: WebsocketProvider, waitMs: number): void {
+    const { token } = this.#options
+    const asked = async () => (typeof token === 'function' ? token() : token)
+    const waited = new Promise<void>((resolve) => {
+      this.#timer = setTimeout(resolve, waitMs)
+    })
+    const connect = (word: string | undefined) => {
+      if (word !== undefined && word === this.#expired) return this.#refused({ code: 4401, reason: 'auth.expired' })
+      this.#token = word
+      provider.params = { ...(word === undefined ? {} : { token: word }), ...(this.epoch === undefined ? {} : { epoch: this.epoch }) }
+      provider.connect()
+    }
+    Promise.allSettled([asked(), waited]).then(([answer]) => {
+      if (this.#provider !== provider) return
+      if (answer.status === 'fulfilled') connect(answer.value)
+      else this.#enter(provider, Math.min(longestWaitMs, Math.max(firstWaitMs, 2 * waitMs)))
+    })
+  }
+
+  /** The token has run out; whoever can ask for another one comes back with it. */
+  #expires(code: number, reason: string): boolean {
+    if (code !== 4401 || !reason.startsWith('auth.expired') || typeof this.#options.token !== 'function') return false
+    this.#expired = this.#token
+    return true
   }
 
   /** Adds the two messages to those that the provider knows. */
@@ -250,6 +285,7 @@ export class SharedDocument extends ObservableV2<Events> {
   async #beginAnew(closed: Closed): Promise<void> {
     const lost = this.doc
     await this.#persistence?.clearData()
+    if (this.state === 'stopped') return // it was closed meanwhile
     this.doc = new Y.Doc()
     this.epoch = undefined
     this.#changes = 0
@@ -261,6 +297,7 @@ export class SharedDocument extends ObservableV2<Events> {
   #disconnect(): void {
     this.#isReady = false
     this.#asked = undefined
+    clearTimeout(this.#timer)
     this.doc.off('update', this.#changed)
     this.#provider?.destroy()
     this.#provider = undefined

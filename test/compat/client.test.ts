@@ -96,7 +96,7 @@ describe('the client library', () => {
 })
 
 describe('the client library, where everybody has to log in', () => {
-  const { server, restart } = serve('auth.anonymous=false', `auth.jwtSecret=${secret}`)
+  const { server, restart } = serve('auth.anonymous=false', `auth.jwtSecret=${secret}`, 'auth.clockSkewMs=0')
   const openAs = opener(() => server().http)
 
   it('[LIB3] it asks for a token before each connection, and stops when there is none that is good', async () => {
@@ -115,5 +115,27 @@ describe('the client library, where everybody has to log in', () => {
     const stranger = await openAs('plan', { token: 'no token at all' })
     const closed = await new Promise<{ code: number }>((resolve) => stranger.on('closed', resolve))
     expect([closed.code, stranger.state]).toEqual([4401, 'stopped'])
+  })
+
+  it('[LIB3] it goes on with another token when one ran out, though that takes its time, and stops when it is the same', async () => {
+    const secondsFromNow = (seconds: number) => tokenOf({ sub: 'ada', exp: Math.ceil(Date.now() / 1_000) + seconds })
+    let asked = 0
+    const token = async () => {
+      if (asked++ === 0) return secondsFromNow(1)
+      if (asked === 2) throw new Error('offline')
+      await new Promise((resolve) => setTimeout(resolve, 300)) // longer than the provider waits
+      return secondsFromNow(3_600)
+    }
+    const shared = await openAs('night', { token })
+    await shared.saved()
+    await until(() => shared.state === 'connecting')
+    write(shared, 'after ')
+    await shared.saved()
+    expect(asked).toBe(3)
+
+    const brief = secondsFromNow(1)
+    const stuck = await openAs('night', { token: () => brief })
+    const closed = await new Promise<{ code: number }>((resolve) => stuck.on('closed', resolve))
+    expect([closed.code, stuck.state]).toEqual([4401, 'stopped'])
   })
 })
