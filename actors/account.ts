@@ -5,7 +5,7 @@
  *
  *   channel:PATTERN:ACTION    read (join, history, members), write (publish), create, delete
  *   document:PATTERN:ACTION   read (open, follow, history), comment (change what is below the roots for comments), write,
- *                             create, delete (over HTTP: also rename, restore)
+ *                             create, delete (over HTTP; the latter also to rename, restore, reset, prune the history)
  *   command:PATTERN           run commands of these names; a word alone (`history`) means the same
  *   sender:PATTERN            speak in these names instead of one's own
  *   telemetry                 watch what happens on the server

@@ -424,6 +424,7 @@ export const clientKind = (options: ClientOptions) =>
   defineActor<Client, ClientMessage>({
     kind: 'client',
     activation: 'explicit',
+    late: 'drop',
     supervision: { onFailure: 'stop' },
     mailbox: { overflow: 'disconnect' },
     state: (scope, given) => {

@@ -457,6 +457,7 @@ export const connectionKind = (
   defineActor<Connection, ConnectionMessage>({
     kind: 'connection',
     activation: 'explicit',
+    late: 'drop',
     supervision: { onFailure: 'stop' },
     mailbox: { overflow: 'disconnect' },
     state: (scope, input) => {

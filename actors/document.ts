@@ -176,7 +176,7 @@ class OpenDocument {
       if (existence.isBusy) await existence.whenFree()
       if (existence.closure !== undefined) await existence.fit()
       if (existence.closure !== undefined) throw existence.closure
-      if (participation.epoch) await existence.checkEpoch(participation.epoch)
+      if (participation.epoch) await existence.epoch.check(participation.epoch)
       if (this.#waiting.has(address)) this.join(address, participation)
     } finally {
       this.#waiting.delete(address)
@@ -218,6 +218,10 @@ class OpenDocument {
     return this.sessions.size
   }
 
+  hasRoom(): void {
+    for (const { dues, access } of this.sessions.values()) if (access !== 'read') this.receipts.permitted(dues, true)
+  }
+
   setAccess(address: Address, access: DocumentAccess): void {
     const session = this.sessions.get(address)
     if (session === undefined) return
@@ -257,7 +261,7 @@ class OpenDocument {
   synchronise(address: Address, stateVector: Uint8Array, isCounted = false, isReply = false): void {
     const session = this.sessions.get(address)
     if (session === undefined) return
-    const old = this.existence.hasOldVector(stateVector)
+    const old = this.existence.epoch.hasOldVector(stateVector)
     if (old !== undefined) return this.refuse(address, 'document.epoch', old)
     if (!isCounted && !isReply) this.receipts.countAnew(session.dues)
     const answer = this.log.document.answer(stateVector)
@@ -275,7 +279,7 @@ class OpenDocument {
   /** Which history this is. */
   async tellEpoch(address: Address): Promise<void> {
     if (!this.sessions.has(address)) return
-    const epoch = await this.existence.epoch()
+    const epoch = await this.existence.epoch.current()
     this.#scope.tell(address, publication([{ kind: 'epoch', bytes: encoder.encode(epoch) }]))
   }
 
@@ -288,7 +292,7 @@ class OpenDocument {
     const { document, saved: offset, unsaved } = this.log
     const { snapshot, tail } = document
     const stateVector = document.encodeStateVector()
-    const epoch = await this.existence.epoch()
+    const epoch = await this.existence.epoch.current()
     return { snapshot, tail: [...tail], stateVector, epoch, offset, unsaved }
   }
 

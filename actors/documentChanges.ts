@@ -8,6 +8,7 @@
  */
 import type { AwarenessOwner } from '../crdt/awarenessState.ts'
 import type { Author } from '../crdt/change.ts'
+import { deletionsWithin } from '../crdt/deletions.ts'
 import { unpacked } from '../crdt/packedInspection.ts'
 import type { Rejection } from '../crdt/rejection.ts'
 import { inspectUpdate, stateLimits, type UpdateInspection, type UpdateLimits, updateLimits } from '../crdt/update.ts'
@@ -106,7 +107,7 @@ export class DocumentChanges {
       return
     }
     const { verdict, inspection } = examined
-    const old = this.#host.existence.isOldUpdate(inspection)
+    const old = this.#host.existence.epoch.isOldUpdate(inspection)
     if (old !== undefined) return this.#host.refuse(address, 'document.epoch', old)
     if (this.#host.existence.isBusy && verdict !== 'known') return this.#hearLater(session, inspection, isAnswer, receipts)
     if (verdict === 'missing' && session.access !== 'read') return this.#hearMissing(session, update, inspection, isAnswer, receipts)
@@ -114,12 +115,16 @@ export class DocumentChanges {
       if (this.#host.log.isOverfull) return this.#host.refuse(address, 'document.unsaved', this.#scope.address)
       const size = session.access === 'read' ? undefined : this.#judgeSize(update, inspection, this.#asked.has(dues))
       if (size === 'later') return this.#hearLater(session, inspection, isAnswer, receipts)
+      if (size !== undefined && this.#takeDeletions(session, update, inspection))
+        return this.#hearLater(session, inspection, isAnswer, receipts)
       if (size !== undefined) return this.#hearTooLarge(session, size.detail, receipts, inspection)
       const judgement = this.#judge(session, update, inspection, isAnswer)
       if (judgement.kind === 'refused') return this.#hearRefused(session, judgement, receipts, inspection)
       if (judgement.kind === 'allowed') {
         this.#asked.delete(dues)
+        const onlyDeletes = !document.hasNewStructs(inspection)
         this.#admit(update, inspection, session.author)
+        if (onlyDeletes && this.#host.existence.quota.hasRefused) this.#host.existence.quota.makeRoom(this.#host.log)
         if (isAnswer) document.noteAnswer(update, inspection)
       }
     }
@@ -150,6 +155,21 @@ export class DocumentChanges {
     return this.#host.log.document.hasNewStructs(inspection)
       ? this.#host.existence.quota.judge(this.#host.log, update.length, isAgain)
       : undefined
+  }
+
+  /**
+   * Whoever has written too much and then deletes sends both together. Were both refused, there would never be room again. False:
+   * it deletes nothing that is here, and may not come again.
+   */
+  #takeDeletions(session: Session, update: Uint8Array, { deletesAt }: UpdateInspection): boolean {
+    const { document } = this.#host.log
+    const deletions = deletionsWithin(update, deletesAt, document.stateVector)
+    const examined = deletions && document.examine(deletions, stateLimits)
+    if (deletions === undefined || !examined?.ok || examined.verdict !== 'new') return false
+    if (this.#judge(session, deletions, examined.inspection, true).kind !== 'allowed') return false
+    this.#admit(deletions, examined.inspection, session.author)
+    this.#host.existence.quota.makeRoom(this.#host.log)
+    return true
   }
 
   /** Also what was held of the client before, for the same answer stands for it. */
@@ -234,7 +254,7 @@ export class DocumentChanges {
     if (!examined.ok) throw new TroupeError('document.invalid', `${examined.code}: ${examined.detail}`)
     if (examined.verdict === 'missing') throw new TroupeError('document.invalid', 'it builds on something that the document does not have')
     if (this.#host.log.isOverfull) throw new TroupeError('document.unsaved', this.#scope.address)
-    const old = this.#host.existence.isOldUpdate(examined.inspection)
+    const old = this.#host.existence.epoch.isOldUpdate(examined.inspection)
     if (old !== undefined) throw new TroupeError('document.epoch', old)
     if (examined.verdict === 'new') {
       const size = this.#judgeSize(update, examined.inspection, isAgain)

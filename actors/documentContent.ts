@@ -42,7 +42,8 @@ export const contentOf = (journals: Journals, journal: string) => ({
   },
 })
 
-async function* entriesAfter(journals: Journals, journal: string, offset: number): AsyncGenerator<Entry> {
+/** All entries after this offset, a page in memory at a time. */
+export async function* entriesAfter(journals: Journals, journal: string, offset: number): AsyncGenerator<Entry> {
   for (let after = offset; ; ) {
     const entries = await journals.read(journal, { after })
     if (entries.length === 0) return

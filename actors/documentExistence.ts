@@ -12,29 +12,25 @@
  * - Nothing of a history that is gone comes back: what the document had is retired, and whoever brings some of it is refused.
  */
 import { decodeChange, encodeChange } from '../crdt/change.ts'
-import { bringsRetired, joinVectors, knowsRetired } from '../crdt/retired.ts'
-import { decodeStateVector, type StateVector } from '../crdt/stateVector.ts'
-import { inspectUpdate, stateLimits, type UpdateInspection } from '../crdt/update.ts'
+import { noBytes } from '../crdt/cursor.ts'
+import { inspectUpdate, stateLimits } from '../crdt/update.ts'
 import type { DocumentWork } from '../crdt/work.ts'
-import { publicName, scopedId, tenantOf } from './account.ts'
+import { publicName } from './account.ts'
 import { Background } from './background.ts'
 import { contentOf } from './documentContent.ts'
+import { DocumentEpoch, type EpochOptions, hasBegunAnew } from './documentEpoch.ts'
+import { askOther, checkTarget, historyOf, isFinal, skippedOf } from './documentHandover.ts'
 import type { DocumentLog } from './documentLog.ts'
 import type { DocumentDescription, DocumentLifeRequest } from './documentMessages.ts'
 import type { DocumentNews } from './documentNews.ts'
 import { DocumentQuota, type QuotaOptions } from './documentQuota.ts'
-import { absence, type DocumentRecord, type RecordJournal, retire, retiredOf, type Standing, standingOf } from './documentRecord.ts'
-import { type ErrorCode, isTroupeError, TroupeError } from './errors.ts'
-import type { Journals, Offset } from './journal.ts'
-import { idDefect } from './system/address.ts'
+import { absence, type DocumentRecord, descriptionOf, type RecordJournal, type Standing, standingOf } from './documentRecord.ts'
+import { type ErrorCode, TroupeError } from './errors.ts'
 import type { Scope } from './system/scope.ts'
 import type { EpochMs } from './world.ts'
 
-export interface ExistenceOptions extends QuotaOptions {
-  readonly journals: Journals
+export interface ExistenceOptions extends QuotaOptions, EpochOptions {
   readonly work: DocumentWork
-  /** Of the data directory, when it was restored from a backup: part of the epoch of every document. */
-  readonly generation?: string | undefined
   /** A document comes into being when somebody opens and changes it. Default true. */
   readonly autoCreate?: boolean
   /** What is deleted can be restored for so long. Default 30 days. */
@@ -50,21 +46,17 @@ export interface ExistenceHost {
   dismiss(code: ErrorCode, detail: string): void
   /** Everybody whose updates were not taken in is asked for them. */
   listen(): void
+  /** Whoever was refused for its size is asked again. */
+  hasRoom(): void
 }
 
 type Request<Type extends DocumentLifeRequest['type']> = Extract<DocumentLifeRequest, { type: Type }>
 
-export const defaultDeletedMs = 30 * 24 * 3_600_000
-/** Copies of large documents take their time on the disk of the other one. */
-const receiveTimeoutMs = 60_000
-const mostTries = 5
-/** A document with more changes than this begins a new history under its new name: their places take 3 bytes each on their way. */
-const mostSkipped = 2_000_000
-const noBytes = new Uint8Array(0)
-const hasBegunAnew = 'it began anew; drop the local copy'
+const defaultDeletedMs = 30 * 24 * 3_600_000
 
 export class DocumentExistence {
   readonly quota: DocumentQuota
+  readonly epoch: DocumentEpoch
   readonly #scope: Scope
   readonly #options: ExistenceOptions
   readonly #host: ExistenceHost
@@ -72,7 +64,6 @@ export class DocumentExistence {
   readonly #background: Background
   /** What is under way, and all that waits for it. */
   #busy: Promise<void> | undefined
-  #retired: { readonly text: string | undefined; readonly vector: StateVector | undefined } = { text: undefined, vector: undefined }
   #changedAt: EpochMs | undefined
   #isNoted: boolean
 
@@ -83,9 +74,11 @@ export class DocumentExistence {
     this.#records = records
     this.#background = new Background(scope)
     this.#isNoted = records.record !== undefined
+    this.epoch = new DocumentEpoch(options, scope.address, records, host.log)
     this.quota = new DocumentQuota(scope, options, this.#background, {
       becameFull: () => host.news.happened('document.full', ''),
       judgeAgain: () => host.listen(),
+      hasRoom: () => host.hasRoom(),
     })
   }
 
@@ -147,40 +140,6 @@ export class DocumentExistence {
   async fit(): Promise<void> {
     const { log } = this.#host
     if (this.refusal === undefined && log.document.tailBytes > 0) await log.compactAll().catch(() => {}) // then it stays as it is
-  }
-
-  /** Empty before the first change. Random (128 bits), so nobody guesses that of another document. */
-  async epoch(): Promise<string> {
-    const { journals, generation } = this.#options
-    const { epoch } = await journals.head(this.#scope.address)
-    return epoch === '' || generation === undefined ? epoch : `${epoch}.${generation}`
-  }
-
-  /** Does the client know the history that is here, as far as it says? Errors: `document.epoch`. */
-  async checkEpoch(known: string): Promise<void> {
-    if ((await this.epoch()) !== known) throw new TroupeError('document.epoch', hasBegunAnew)
-  }
-
-  get #retiredVector(): StateVector | undefined {
-    const text = this.#record?.retired
-    if (text !== this.#retired.text) this.#retired = { text, vector: this.#record && retiredOf(this.#record) }
-    return this.#retired.vector
-  }
-
-  /** Why somebody with this state vector is refused. */
-  hasOldVector(encoded: Uint8Array): string | undefined {
-    const retired = this.#retiredVector
-    if (retired === undefined) return undefined
-    const vector = decodeStateVector(encoded)
-    if ('ok' in vector) return undefined // it will be refused for what it is
-    return knowsRetired(vector, this.#host.log.document.stateVector, retired) ? hasBegunAnew : undefined
-  }
-
-  /** Why an update is refused. */
-  isOldUpdate(inspection: UpdateInspection): string | undefined {
-    const retired = this.#retiredVector
-    if (retired === undefined) return undefined
-    return bringsRetired(inspection, this.#host.log.document.stateVector, retired) ? hasBegunAnew : undefined
   }
 
   // ── what is known about it ─────────────────────────────────────────────────────────────────────────────────────
@@ -245,26 +204,8 @@ export class DocumentExistence {
   }
 
   async #described(record: DocumentRecord, present: Pick<DocumentDescription, 'connections' | 'unsaved'>): Promise<DocumentDescription> {
-    const { createdAt, createdBy, updatedAt, bytes, offset, deletedAt, deletedBy = '', purgedAt, renamedTo, origin } = record
-    const deletion = deletedAt !== undefined && {
-      at: deletedAt,
-      by: deletedBy,
-      ...(purgedAt === undefined && { purgeAt: deletedAt + this.#deletedMs }),
-      ...(renamedTo !== undefined && { renamedTo }),
-    }
-    return {
-      name: this.#name,
-      epoch: await this.epoch(),
-      createdAt,
-      createdBy,
-      updatedAt,
-      bytes,
-      offset,
-      ...present,
-      isFull: this.quota.isFull(bytes),
-      ...(deletion && { deleted: deletion }),
-      ...(origin?.isMove && { renamedFrom: origin.name }),
-    }
+    const epoch = await this.epoch.current()
+    return descriptionOf(record, { name: this.#name, epoch, isFull: this.quota.isFull(record.bytes), ...present }, this.#deletedMs)
   }
 
   get #deletedMs(): number {
@@ -355,7 +296,7 @@ export class DocumentExistence {
     this.#checkPresent()
     await this.#flushed()
     const basis = await this.#basis()
-    const deletion = { deletedAt: this.#scope.now(), deletedBy: by, ...this.#retirement() }
+    const deletion = { deletedAt: this.#scope.now(), deletedBy: by, ...this.epoch.retirement() }
     await this.#written(this.#records.save((record) => ({ ...basis, ...record, ...this.#size(), ...deletion })))
     this.#host.dismiss('document.deleted', '')
     this.#host.news.happened('document.deleted', by)
@@ -427,7 +368,7 @@ export class DocumentExistence {
     const { epoch: gone } = await this.#options.journals.head(this.#scope.address)
     if (entries.length > 0) await this.#written(this.#records.stage(entries))
     const orders = { ...(gone !== '' && { gone }), ...(entries.length > 0 && { incoming: true }) }
-    const retirement = this.#retirement()
+    const retirement = this.epoch.retirement()
     const next = change()
     const size = { bytes: bytesOf(entries), offset: (next.history?.skipped ?? 0) + entries.length }
     await this.#written(this.#records.save(() => ({ ...next, ...size, ...retirement, ...orders })))
@@ -444,19 +385,12 @@ export class DocumentExistence {
     }
   }
 
-  /** With all that is here now. */
-  #retirement(): Pick<DocumentRecord, 'retired'> {
-    const { stateVector } = this.#host.log.document
-    const retired = retire(joinVectors(this.#retiredVector ?? new Map(), stateVector))
-    return retired === undefined ? {} : { retired }
-  }
-
   // ── to another name ────────────────────────────────────────────────────────────────────────────────────────────
 
   async #copy({ by, to }: Request<'document.copy'>): Promise<DocumentDescription> {
     await this.whenFree()
     this.#checkPresent()
-    this.#checkTarget(to)
+    checkTarget(this.#scope, to)
     await this.#flushed()
     this.#checkPresent()
     return this.#send(to, by, false)
@@ -464,9 +398,9 @@ export class DocumentExistence {
 
   async #rename({ by, to }: Request<'document.rename'>): Promise<DocumentDescription> {
     const { renamedTo } = this.#record ?? {}
-    if (renamedTo === to) return this.#ask(to, { type: 'document.describe' })
+    if (renamedTo === to) return this.#askOther(to, { type: 'document.describe' })
     this.#checkPresent()
-    this.#checkTarget(to)
+    checkTarget(this.#scope, to)
     await this.#flushed()
     const basis = await this.#basis()
     await this.#written(this.#records.save((record) => ({ ...basis, ...record, ...this.#size(), movingTo: to, movedBy: by })))
@@ -504,40 +438,14 @@ export class DocumentExistence {
     const { epoch } = await this.#options.journals.head(this.#scope.address)
     const entries = await contentOf(this.#options.journals, this.#scope.address).entries(by, isMove ? 'rename' : 'copy')
     this.#checkAlive()
-    const skipped = isMove ? await this.#skipped() : undefined
+    const skipped = isMove ? await skippedOf(this.#options.journals, this.#scope) : undefined
     this.#checkAlive()
     const from = { name: this.#name, epoch, isMove, createdAt, createdBy, ...(skipped !== undefined && { skipped }) }
-    return this.#ask(to, { type: 'document.receive', by, from, entries })
+    return this.#askOther(to, { type: 'document.receive', by, from, entries })
   }
 
-  /** Changes whose places the new journal leaves free, so that history and changes fit together there. Undefined: there is no history. */
-  async #skipped(): Promise<Offset | undefined> {
-    const { journals } = this.#options
-    const { last } = await journals.head(`history/${this.#scope.id}`)
-    const snapshot = await journals.snapshot(this.#scope.address)
-    const skipped = Math.max(0, (snapshot?.offset ?? 0) - 1)
-    return last === 0 || skipped > mostSkipped ? undefined : skipped
-  }
-
-  async #ask(name: string, request: DocumentLifeRequest): Promise<DocumentDescription> {
-    const address = `document/${scopedId(tenantOf(this.#scope.id), name)}`
-    for (let left = mostTries; ; left--) {
-      try {
-        return (await this.#scope.ask(address, request, { timeoutMs: receiveTimeoutMs })) as DocumentDescription // the answer to these
-      } catch (error) {
-        // It has just got other content and is loaded anew.
-        const isLeaving = isTroupeError(error, 'document.unavailable') || isTroupeError(error, 'actor.stopped')
-        if (!isLeaving || left === 1) throw error
-        this.#checkAlive()
-      }
-    }
-  }
-
-  /** Errors: `connection.bad_name`, `document.exists`. */
-  #checkTarget(to: string): void {
-    const defect = to.startsWith('~') ? 'it begins with ~' : idDefect(scopedId(tenantOf(this.#scope.id), to))
-    if (defect !== undefined) throw new TroupeError('connection.bad_name', defect)
-    if (to === this.#name) throw new TroupeError('document.exists', to)
+  #askOther(name: string, request: DocumentLifeRequest): Promise<DocumentDescription> {
+    return askOther(this.#scope, name, request, () => this.#checkAlive())
   }
 
   /** The answer to this was lost, or its asker was; what happened here since came later. */
@@ -553,10 +461,7 @@ export class DocumentExistence {
     this.quota.checkGrowth(entries.reduce((bytes, entry) => bytes + entry.length, 0))
     const { createdAt, createdBy } = from
     const { name, epoch, skipped } = from
-    const history =
-      skipped === undefined || entries.length === 0
-        ? undefined
-        : { journal: `history/${scopedId(tenantOf(this.#scope.id), name)}`, epoch, skipped }
+    const history = skipped === undefined || entries.length === 0 ? undefined : { journal: historyOf(this.#scope, name), epoch, skipped }
     const born = { ...this.#newRecord(by), origin: from, ...(from.isMove && { createdAt, createdBy }), ...(history && { history }) }
     const description = await this.#exchange(() => born, entries, isReady)
     if (!from.isMove) this.#host.news.happened('document.created', by)
@@ -571,8 +476,3 @@ const nothing = (): void => {}
 
 const bytesOf = (entries: readonly Uint8Array[]): number =>
   entries.reduce((bytes, entry) => bytes + (decodeChange(entry)?.update.length ?? 0), 0)
-
-/** The other document has decided, and has changed nothing. */
-const isFinal = (error: unknown): boolean =>
-  isTroupeError(error) &&
-  ['document.exists', 'document.full', 'document.invalid', 'journal.too_large', 'actor.bad_address'].includes(error.code)

@@ -76,7 +76,7 @@ export class DocumentHistory {
     if (existence.refusal !== undefined) throw existence.refusal
     await this.#settled()
     const { journals, work } = this.#settings
-    const journal = new HistoryJournal(journals, history.squeeze, this.#scope.id)
+    const journal = new HistoryJournal(journals, history.compression, this.#scope.id)
     return new HistoryInquiry(work, journal, history, this.#host, this.#scope.now()).answer(request)
   }
 

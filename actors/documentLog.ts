@@ -71,6 +71,8 @@ const defaultMaxWindowMs = 25
 /** A write costs about 5 µs, so publishing takes at most a sixteenth of the time: 8 ms for 100 readers. */
 const windowMsForEachReader = 0.08
 const defaultRetryMs = 1_000
+/** Of the wait after a compaction that failed, so at most 16 times `retryMs`. */
+const mostDoublings = 4
 export const defaultInlineBytes = 1024 * 1024
 const defaultMaxUnsavedBytes = 16 * 1024 * 1024
 /** Trying again would not help: somebody else wrote to the journal, or what is to be written is larger than it takes. */
@@ -102,6 +104,8 @@ export class DocumentLog {
   #saved: Offset
   /** Who waits for a compaction that the policy does not ask for. */
   #hurried: { readonly upTo: Offset; readonly resolve: () => void; readonly reject: (error: unknown) => void }[] = []
+  /** Compactions that have failed since the last one that did not. */
+  #failures = 0
 
   private constructor(scope: Scope, options: LogOptions, life: Life, document: DocumentState, tailAfter: Offset, saved: Offset) {
     this.life = life
@@ -324,9 +328,10 @@ export class DocumentLog {
     const began = this.#scope.now()
     this.life.happened('compact')
     const failed = (error: unknown) => {
-      this.#scope.log.error({ document: address, error: String(error) }, 'a document could not be compacted')
+      // Once: on a full disk every document would say so each second, and merge itself anew for it.
+      if (this.#failures === 0) this.#scope.log.error({ document: address, error: String(error) }, 'a document could not be compacted')
       for (const { reject } of this.#hurried.splice(0)) reject(error)
-      this.#compacted(this.#retryMs)
+      this.#compacted(this.#retryMs * 2 ** Math.min(this.#failures++, mostDoublings))
     }
     this.background.run(
       this.#options.work.run('compact', this.document.snapshot, covered),
@@ -338,6 +343,7 @@ export class DocumentLog {
             const replaced = this.document.replace(compaction.snapshot, upTo, unpackInspection(compaction.inspection))
             if (!replaced.ok) return failed(replaced.code)
             this.#tailAfter += upTo
+            this.#failures = 0
             this.#hurried = this.#hurried.filter(({ upTo, resolve }) => upTo > this.#tailAfter || resolve())
             const worked = this.#scope.now() - began
             this.#options.observe?.compacted(worked, compaction.snapshot.length)
@@ -375,7 +381,7 @@ export class DocumentLog {
     const empty = covered.flatMap((update, index) => (update.length === emptyUpdate.length ? [index] : [])) // set aside when it was loaded
     const unusable = new Set([...throwing, ...empty].map((index) => after + 1 + index))
     const { snapshot: stateBefore } = this.document
-    const journal = new HistoryJournal(journals, history.squeeze, this.#scope.id)
+    const journal = new HistoryJournal(journals, history.compression, this.#scope.id)
     await journal.keep({ after, stateBefore, upTo, state: compaction.snapshot, unusable })
   }
 }

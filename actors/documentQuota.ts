@@ -39,6 +39,8 @@ export interface QuotaListener {
   readonly becameFull: () => void
   /** What was put off can be judged now. */
   readonly judgeAgain: () => void
+  /** It has become smaller since somebody was refused. */
+  readonly hasRoom: () => void
 }
 
 const MiB = 1024 * 1024
@@ -64,6 +66,8 @@ export class DocumentQuota {
   readonly #observe: QuotaObserver | undefined
   readonly #listener: QuotaListener
   #isCompacting = false
+  /** Its size when somebody was refused. */
+  #refusedAt: number | undefined
   #step: QuotaStep | undefined
   /** Of the other documents of the tenant, when it was asked last. */
   #othersBytes = 0
@@ -116,11 +120,25 @@ export class DocumentQuota {
       return 'later'
     }
     if (maxBytes === 0 || bytes + length <= maxBytes) return undefined
-    if (tailBytes === 0) return full(maxBytes, 'documents.maxBytes')
+    if (tailBytes === 0) return this.#full(bytes)
     // Only a compaction tells what of the tail is content: 500 keystrokes of 20 bytes are 600 bytes of text.
     this.#compact(log)
     if (bytes + length <= maxBytes * tolerance) return undefined
-    return isAgain ? full(maxBytes, 'documents.maxBytes') : 'later'
+    return isAgain ? this.#full(bytes) : 'later'
+  }
+
+  #full(bytes: number): TroupeError {
+    this.#refusedAt = bytes
+    return full(this.#limits.maxBytes, 'documents.maxBytes')
+  }
+
+  /** Something was deleted; how much room that makes is known after a compaction. `judgeAgain` follows. */
+  makeRoom(log: DocumentLog): void {
+    this.#compact(log)
+  }
+
+  get hasRefused(): boolean {
+    return this.#refusedAt !== undefined
   }
 
   #compact(log: DocumentLog): void {
@@ -140,6 +158,10 @@ export class DocumentQuota {
 
   /** After each commit. */
   changed(bytes: number): void {
+    if (this.#refusedAt !== undefined && bytes < this.#refusedAt) {
+      this.#refusedAt = undefined
+      this.#listener.hasRoom()
+    }
     const step = stepOf(bytes, this.#limits)
     if (step !== undefined && step !== this.#step && !(step === 'warn' && this.#step === 'full')) {
       this.#scope.log.warn({ document: this.#scope.address, bytes, step }, 'a document has grown large')

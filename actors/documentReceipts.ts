@@ -10,6 +10,7 @@
  * when they connect and when they are told to (`forceSync`) and which sets the count to one; nothing for answers to questions that
  * are the server's own. One receipt too many would show "saved" too early, one too few would never show it.
  */
+import { noBytes } from '../crdt/cursor.ts'
 import type { StateVector } from '../crdt/stateVector.ts'
 import type { Reach, UpdateInspection } from '../crdt/update.ts'
 import { type Part, publication } from './publication.ts'
@@ -67,7 +68,6 @@ export class Dues {
   }
 }
 
-const noBytes = new Uint8Array(0)
 const saved: Part = { kind: 'saved', bytes: noBytes }
 const refused: Part = { kind: 'refused', bytes: noBytes }
 

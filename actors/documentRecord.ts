@@ -11,8 +11,9 @@ import { base64 } from '../crdt/base64.ts'
 import { seal } from '../crdt/change.ts'
 import { decodeStateVector, encodeStateVector, type StateVector } from '../crdt/stateVector.ts'
 import { emptyUpdate } from '../crdt/update.ts'
+import { entriesAfter } from './documentContent.ts'
 import { type MovedHistory, moveHistory } from './documentHistoryMove.ts'
-import type { DocumentOrigin } from './documentMessages.ts'
+import type { DocumentDescription, DocumentOrigin } from './documentMessages.ts'
 import { TroupeError } from './errors.ts'
 import type { Journals, Offset } from './journal.ts'
 import type { EpochMs } from './world.ts'
@@ -48,6 +49,31 @@ export type Standing = 'absent' | 'present' | 'deleted'
 export const standingOf = (record: DocumentRecord | undefined, hasContent: boolean): Standing => {
   if (record === undefined) return hasContent ? 'present' : 'absent'
   return record.deletedAt === undefined ? 'present' : 'deleted'
+}
+
+/** As it is told. */
+export const descriptionOf = (
+  record: DocumentRecord,
+  present: Pick<DocumentDescription, 'name' | 'epoch' | 'connections' | 'unsaved' | 'isFull'>,
+  deletedMs: number,
+): DocumentDescription => {
+  const { createdAt, createdBy, updatedAt, bytes, offset, deletedAt, deletedBy = '', purgedAt, renamedTo, origin } = record
+  const deleted = deletedAt !== undefined && {
+    at: deletedAt,
+    by: deletedBy,
+    ...(purgedAt === undefined && { purgeAt: deletedAt + deletedMs }),
+    ...(renamedTo !== undefined && { renamedTo }),
+  }
+  return {
+    ...present,
+    createdAt,
+    createdBy,
+    updatedAt,
+    bytes,
+    offset,
+    ...(deleted && { deleted }),
+    ...(origin?.isMove && { renamedFrom: origin.name }),
+  }
 }
 
 /** Why somebody who asks for it is refused. */
@@ -162,12 +188,7 @@ export class RecordJournal {
 
   async #staged(): Promise<Uint8Array[]> {
     const staged: Uint8Array[] = []
-    for (let after = 0; ; ) {
-      const entries = await this.#journals.read(incomingOf(this.#id), { after })
-      if (entries.length === 0) break
-      for (const { data } of entries) staged.push(data)
-      after = entries.at(-1)?.offset ?? after
-    }
+    for await (const { data } of entriesAfter(this.#journals, incomingOf(this.#id), 0)) staged.push(data)
     if (staged.length === 0) throw new TroupeError('journal.corrupt', `${incomingOf(this.#id)} is empty`)
     return staged
   }

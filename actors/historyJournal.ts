@@ -1,5 +1,5 @@
 /**
- * The journal `history/ID`: what a document was, packed and squeezed. Changes come here when a compaction takes them out of
+ * The journal `history/ID`: what a document was, packed and compressed. Changes come here when a compaction takes them out of
  * `document/ID`; the newest are still there, so whoever reads the past reads both.
  *
  *   history/ID   state … changes changes changes state changes …   versions (the snapshot)
@@ -7,7 +7,7 @@
  *
  * Promises:
  * - A change is in `document/ID` or here at every moment, and never twice here: what a crash left behind is not written again.
- * - Between a state and the next lie about as many squeezed bytes of changes as the document has bytes, so that a view never replays
+ * - Between a state and the next lie about as many compressed bytes of changes as the document has bytes, so that a view never replays
  *   the whole past.
  * - Whoever reads while a compaction moves entries finds them: what is no longer there is looked for here once more.
  * - Another epoch of the document begins another history.
@@ -19,18 +19,18 @@ import { isTroupeError, TroupeError } from './errors.ts'
 import type { Journals, Offset } from './journal.ts'
 import type { EpochMs } from './world.ts'
 
-/** Compression, off the main thread. */
-export interface Squeeze {
-  squeeze(bytes: Uint8Array): Promise<Uint8Array>
+/** Works off the main thread. */
+export interface Compression {
+  compress(bytes: Uint8Array): Promise<Uint8Array>
   /** Rejects when the result would have more than so many bytes. */
-  expand(squeezed: Uint8Array, maxBytes: number): Promise<Uint8Array>
+  decompress(compressed: Uint8Array, maxBytes: number): Promise<Uint8Array>
 }
 
 export interface HistoryOptions {
-  readonly squeeze: Squeeze
+  readonly compression: Compression
   /** What is older is forgotten. Default 90 days; 0: nothing is. */
   readonly keepMs?: number
-  /** Most squeezed bytes of one document. Default 64 MiB; 0: no bound. */
+  /** Most compressed bytes of one document. Default 64 MiB; 0: no bound. */
   readonly keepBytes?: number
   /** Most bytes of changes that one request replays. Default 64 MiB. */
   readonly replayBytes?: number
@@ -83,7 +83,7 @@ interface Placed extends HistoryEntry {
 }
 
 /** An entry before it has its place. */
-interface Draft extends Pick<HistoryEntry, 'kind' | 'from' | 'to' | 'fromTime' | 'toTime' | 'squeezed'> {
+interface Draft extends Pick<HistoryEntry, 'kind' | 'from' | 'to' | 'fromTime' | 'toTime' | 'compressed'> {
   /** The history begins here. */
   readonly isBegin?: boolean
 }
@@ -104,13 +104,13 @@ export class HistoryJournal {
   readonly name: string
   readonly #document: string
   readonly #journals: Journals
-  readonly #squeeze: Squeeze
+  readonly #compression: Compression
 
-  constructor(journals: Journals, squeeze: Squeeze, id: string) {
+  constructor(journals: Journals, compression: Compression, id: string) {
     this.name = `history/${id}`
     this.#document = `document/${id}`
     this.#journals = journals
-    this.#squeeze = squeeze
+    this.#compression = compression
   }
 
   // ── entries ────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -152,7 +152,7 @@ export class HistoryJournal {
     const newest = await this.newest()
     if (newest === undefined) return { offset: (await this.#journals.snapshot(this.#document))?.offset ?? 0, bytes: 0 }
     const oldest = await this.#oldest(newest)
-    const bytes = newest.total - oldest.total + oldest.squeezed.length
+    const bytes = newest.total - oldest.total + oldest.compressed.length
     return { offset: oldest.kind === 'changes' ? oldest.from - 1 : oldest.to, bytes }
   }
 
@@ -177,7 +177,7 @@ export class HistoryJournal {
     for (const { isBegin, ...draft } of drafts) {
       const place = last + 1 + placed.length
       if (isBegin) before = { ...before, begin: place, base: 0, sinceBase: 0 }
-      const { length } = draft.squeezed
+      const { length } = draft.compressed
       const isState = draft.kind === 'state'
       before = {
         begin: before.begin,
@@ -205,25 +205,25 @@ export class HistoryJournal {
     const blocks = await this.#changes(from, upTo)
     const firstTime = blocks[0]?.[0]?.time ?? 0
     if (isGap && after > 0)
-      drafts.push({ ...at(after, firstTime), kind: 'state', isBegin: true, squeezed: await this.#squeeze.squeeze(stateBefore) })
+      drafts.push({ ...at(after, firstTime), kind: 'state', isBegin: true, compressed: await this.#compression.compress(stateBefore) })
     let sinceBase = isGap ? 0 : newest.sinceBase
     let toTime = firstTime
     for (const changes of blocks) {
       const usable = changes.map((change) => (unusable.has(change.offset) ? { ...change, update: nothing } : change))
       const draft = { ...(await this.#block(usable)), ...(isGap && drafts.length === 0 ? { isBegin: true } : {}) }
       drafts.push(draft)
-      sinceBase += draft.squeezed.length
+      sinceBase += draft.compressed.length
       toTime = draft.toTime
     }
     if (sinceBase > Math.max(leastSinceBase, state.length))
-      drafts.push({ ...at(upTo, toTime), kind: 'state', squeezed: await this.#squeeze.squeeze(state) })
+      drafts.push({ ...at(upTo, toTime), kind: 'state', compressed: await this.#compression.compress(state) })
     await this.#append(newest, epoch, drafts)
   }
 
   async #block(changes: readonly PastChange[]): Promise<Draft> {
     const [first, last] = [changes[0], changes.at(-1)] as [PastChange, PastChange] // a block has at least one
-    const squeezed = await this.#squeeze.squeeze(packChanges(changes))
-    return { kind: 'changes', from: first.offset, to: last.offset, fromTime: first.time, toTime: last.time, squeezed }
+    const compressed = await this.#compression.compress(packChanges(changes))
+    return { kind: 'changes', from: first.offset, to: last.offset, fromTime: first.time, toTime: last.time, compressed }
   }
 
   /** Of the document's journal, after `from` up to `to`, in blocks. Errors: `journal.trimmed` when they are no longer there. */
@@ -250,8 +250,8 @@ export class HistoryJournal {
 
   // ── reading ────────────────────────────────────────────────────────────────────────────────────────────────────
 
-  expand({ squeezed }: HistoryEntry): Promise<Uint8Array> {
-    return this.#squeeze.expand(squeezed, noBound)
+  expand({ compressed }: HistoryEntry): Promise<Uint8Array> {
+    return this.#compression.decompress(compressed, noBound)
   }
 
   /** Does it again when entries moved to the other journal, or were pruned, while it read. */
@@ -287,7 +287,7 @@ export class HistoryJournal {
           if (entry === undefined) throw new TroupeError('journal.trimmed', `${this.name}#${place}`)
           if (entry.kind === 'changes') {
             if (entry.from > to) break
-            add(await this.#squeeze.expand(entry.squeezed, maxBytes))
+            add(await this.#compression.decompress(entry.compressed, maxBytes))
           }
         }
       const after = Math.max(covered, base.baseAt)
@@ -388,7 +388,7 @@ export class HistoryJournal {
     const [snapshot, { epoch }] = await Promise.all([this.#journals.snapshot(this.#document), this.#journals.head(this.#document)])
     const state = (snapshot && unseal(snapshot.data)) ?? nothing
     const moment = at(snapshot?.offset ?? 0, snapshot?.time ?? 0)
-    await this.#append(undefined, epoch, [{ ...moment, kind: 'state', isBegin: true, squeezed: await this.#squeeze.squeeze(state) }])
+    await this.#append(undefined, epoch, [{ ...moment, kind: 'state', isBegin: true, compressed: await this.#compression.compress(state) }])
   }
 
   /**
@@ -426,7 +426,7 @@ export class HistoryJournal {
     return newest && (await this.#oldest(newest)).fromTime
   }
 
-  /** The first offset such that what comes from there on has at most so many squeezed bytes. */
+  /** The first offset such that what comes from there on has at most so many compressed bytes. */
   async offsetOfBytes(bytes: number): Promise<Offset> {
     const newest = await this.newest()
     if (newest === undefined) return 0
@@ -452,8 +452,8 @@ export class HistoryJournal {
     const last = drafts.at(-1) ?? newest
     const wanted = list.versions.filter(({ id }) => kept.has(id))
     for (const { id, offset: from } of wanted) {
-      const squeezed = await this.#squeeze.squeeze(kept.get(id) as Uint8Array) // it was asked for above
-      drafts.push({ ...at(last?.to ?? offset, last?.toTime ?? 0), kind: 'version', from, squeezed })
+      const compressed = await this.#compression.compress(kept.get(id) as Uint8Array) // it was asked for above
+      drafts.push({ ...at(last?.to ?? offset, last?.toTime ?? 0), kind: 'version', from, compressed })
     }
     const placed = drafts.length === 0 ? [] : await this.#append(newest, epoch, drafts)
     const ours = placed.filter(({ kind }) => kind === 'version')
@@ -466,7 +466,7 @@ export class HistoryJournal {
   }
 
   async #anew(newest: Placed | undefined, offset: Offset, state: Uint8Array, time: EpochMs): Promise<readonly Draft[]> {
-    const drafts: Draft[] = [{ ...at(offset, time), kind: 'state', isBegin: true, squeezed: await this.#squeeze.squeeze(state) }]
+    const drafts: Draft[] = [{ ...at(offset, time), kind: 'state', isBegin: true, compressed: await this.#compression.compress(state) }]
     if (newest === undefined) return drafts
     const first = await this.#firstPlace(newest)
     for (let place = first; place <= newest.place; place++) {
@@ -481,4 +481,11 @@ export class HistoryJournal {
 
 const at = (offset: Offset, time: EpochMs) => ({ from: offset, to: offset, fromTime: time, toTime: time })
 
-const draftOf = ({ kind, from, to, fromTime, toTime, squeezed }: HistoryEntry): Draft => ({ kind, from, to, fromTime, toTime, squeezed })
+const draftOf = ({ kind, from, to, fromTime, toTime, compressed }: HistoryEntry): Draft => ({
+  kind,
+  from,
+  to,
+  fromTime,
+  toTime,
+  compressed,
+})

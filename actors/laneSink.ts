@@ -2,29 +2,12 @@
  * The sink of one connection among several on one socket: what it sends goes out under the name of its lane, what it says
  * about the socket is said about the lane. Pings and the first message are the business of the multiplexer.
  */
+import { noBytes } from '../crdt/cursor.ts'
 import type { ErrorCode } from './errors.ts'
 import type { Lane } from './lane.ts'
+import type { SharedSink } from './laneMessages.ts'
 import { type Part, type Publication, publication } from './publication.ts'
 import type { Sink } from './socketLife.ts'
-
-/** What goes out on a shared socket. `name`: of the lane, exactly as its client spells it. */
-export type LaneOutput =
-  | { readonly type: 'lane.publish'; readonly name: string; readonly publication: Publication }
-  /** "Send a token." */
-  | { readonly type: 'lane.tokenWanted'; readonly name: string }
-  /** "You stay out." */
-  | { readonly type: 'lane.denied'; readonly name: string; readonly reason: string }
-  /** "You are no longer synchronised." */
-  | { readonly type: 'lane.closed'; readonly name: string; readonly reason: string }
-  /** "Who are you?" */
-  | { readonly type: 'lane.presenceWanted'; readonly name: string }
-  /** Only to clients that know it. */
-  | { readonly type: 'lane.ping' }
-
-export interface SharedSink extends Sink<LaneOutput> {
-  /** Drops what is left of some answers. */
-  discard(isUnwanted: (answer: LaneOutput) => boolean): void
-}
 
 interface Owner {
   /** Something goes out. */
@@ -33,7 +16,7 @@ interface Owner {
   ended(lane: Lane, sink: LaneSink, code: ErrorCode, detail: string): void
 }
 
-const saved: Part = { kind: 'saved', bytes: new Uint8Array(0) }
+const saved: Part = { kind: 'saved', bytes: noBytes }
 
 export class LaneSink implements Sink<Publication> {
   /** The client was told that it is in. */

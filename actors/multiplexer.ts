@@ -15,32 +15,20 @@
  *
  * Runs as a custom-logic actor, made by the server for each socket and never restarted; its connections end with it.
  */
+import { noBytes } from '../crdt/cursor.ts'
 import { type Account, scopedId } from './account.ts'
 import type { ConnectionInput, ConnectionMessage } from './connection.ts'
 import type { DocumentRequest } from './documentMessages.ts'
 import { type ErrorCode, errorTable, isTroupeError } from './errors.ts'
 import { Lane, type LaneLimits } from './lane.ts'
-import { LaneSink, type SharedSink } from './laneSink.ts'
-import { publication } from './publication.ts'
+import type { LaneRequest, SharedSink } from './laneMessages.ts'
+import { LaneSink } from './laneSink.ts'
+import { LaneVoice } from './laneVoice.ts'
 import { SocketLife, type SocketLimits, type SocketMessage, socketHandlers, socketLimits } from './socketLife.ts'
 import type { Address } from './system/address.ts'
 import { defineActor } from './system/definition.ts'
 import type { Scope } from './system/scope.ts'
 import type { EpochMs } from './world.ts'
-
-/** What a client says, as the door understood it. `name`: the lane as the client spells it; `document`: which one it means. */
-export type LaneRequest =
-  | { readonly type: 'lane.token'; readonly name: string; readonly document: string; readonly token: string; readonly knowsPing: boolean }
-  | { readonly type: 'lane.request'; readonly name: string; readonly document: string; readonly request: DocumentRequest }
-  /** The client has no more to say or to hear here. */
-  | { readonly type: 'lane.leave'; readonly name: string }
-  /** The lane is known; what was said on it is not. */
-  | { readonly type: 'lane.garbage'; readonly name: string; readonly detail: string }
-  /** No document can have this name. Only a token is answered: providers send it first, and what follows is no second offence. */
-  | { readonly type: 'lane.misnamed'; readonly name: string; readonly detail: string; readonly isToken: boolean }
-  | { readonly type: 'lane.pong' }
-  /** Not even a lane could be found in it. */
-  | { readonly type: 'lane.unreadable'; readonly detail: string }
 
 export type MultiplexerMessage =
   | { readonly type: 'multiplexer.receive'; readonly request: LaneRequest }
@@ -95,10 +83,7 @@ export interface MultiplexerInput {
   readonly epoch?: string
 }
 
-/** Awareness of nobody: changes nothing at any client. */
-const nobody = publication([{ kind: 'awareness', bytes: new Uint8Array([0]) }])
 const emptyVector = new Uint8Array([0])
-const noBytes = new Uint8Array(0)
 /** Messages of the client between two looks whether they have been taken in. */
 const pulseMessages = 64
 const pulseTimeoutMs = 30_000
@@ -107,8 +92,6 @@ const firstRestMs = 500
 const longestRestMs = 30_000
 /** A lane that was open for so long begins anew with the shortest rest. */
 const steadyMs = 60_000
-
-const reasonOf = (code: ErrorCode, detail: string): string => (detail === '' ? code : `${code}: ${detail}`)
 
 /** When to ask for the next token. With a short life left, at half of it; never many times a second. */
 export const refreshIn = (now: EpochMs, expiresAt: EpochMs, tokenRefreshMs: number): number => {
@@ -127,14 +110,12 @@ class Multiplexer {
   readonly #scope: Scope
   readonly #input: MultiplexerInput
   readonly #limits: MultiplexerLimits
+  readonly #voice: LaneVoice
   readonly #lanes = new Map<string, Lane>()
   readonly #sinks = new Map<Lane, LaneSink>()
   readonly #waiting = { bytes: 0 }
   #hasSpoken = false
-  /** One of its tokens came with the version of a provider that answers pings. */
-  #knowsPing = false
   #strikes = 0
-  #saidAt: EpochMs
   #received = 0
   /** Connections that got something since the last look. */
   readonly #touched = new Set<Address>()
@@ -144,10 +125,9 @@ class Multiplexer {
     this.#scope = scope
     this.#input = input
     this.#limits = limits
-    this.#saidAt = scope.now()
     this.life.begin()
     this.life.demand()
-    scope.after('keepAlive', limits.keepAliveMs, { type: 'multiplexer.keepAlive' })
+    this.#voice = new LaneVoice(scope, input.sink, limits.keepAliveMs)
   }
 
   // ── what the client says ───────────────────────────────────────────────────────────────────────────────────────
@@ -165,10 +145,10 @@ class Multiplexer {
   #take(request: LaneRequest): void {
     switch (request.type) {
       case 'lane.token': {
-        if (request.knowsPing) this.#knowsPing = true
+        if (request.knowsPing) this.#voice.knowsPing = true
         const lane = this.#laneOf(request)
         if (lane !== undefined) return this.#hearToken(lane, request.token)
-        return this.#sayDenied(request.name, 'connection.too_many', `${this.#limits.lanes} documents on one socket`)
+        return this.#voice.denied(request.name, 'connection.too_many', `${this.#limits.lanes} documents on one socket`)
       }
       case 'lane.request': {
         const lane = this.#laneOf(request)
@@ -179,7 +159,7 @@ class Multiplexer {
       case 'lane.garbage':
         return this.#garbage(request.name, request.detail)
       case 'lane.misnamed':
-        return request.isToken ? this.#sayDenied(request.name, 'connection.bad_name', request.detail) : undefined
+        return request.isToken ? this.#voice.denied(request.name, 'connection.bad_name', request.detail) : undefined
       case 'lane.pong':
         return
       case 'lane.unreadable':
@@ -338,12 +318,7 @@ class Multiplexer {
     const { stage } = lane
     if (this.#lanes.get(lane.name) !== lane || (stage.kind !== 'open' && stage.kind !== 'joining')) return
     lane.askedFor = stage.account.expiresAt
-    this.#askToken(lane)
-  }
-
-  #askToken(lane: Lane): void {
-    this.said()
-    this.#input.sink.send({ type: 'lane.tokenWanted', name: lane.name })
+    this.#voice.wantToken(lane.name)
   }
 
   // ── the connection behind a lane ───────────────────────────────────────────────────────────────────────────────
@@ -388,8 +363,7 @@ class Multiplexer {
   /** The client does not know that it has to synchronise; so the server asks, and tells it everything that it may lack. */
   #closeGap(lane: Lane, connection: Address): void {
     lane.asked()
-    this.said()
-    this.#input.sink.send({ type: 'lane.presenceWanted', name: lane.name })
+    this.#voice.wantPresence(lane.name)
     // Its client does not count the answer to it: the receipts that it waits for are those that were lost.
     this.#pass(lane, connection, { type: 'document.sync', stateVector: lane.vector ?? emptyVector, isCounted: true })
   }
@@ -404,7 +378,7 @@ class Multiplexer {
       if (this.#scope.now() - lane.openedAt >= steadyMs) lane.failures = 0
     }
     this.#scope.cancel(`refresh ${lane.name}`)
-    if (sink.hasGreeted) this.#sayClosed(lane.name, reasonOf(code, detail))
+    if (sink.hasGreeted) this.#voice.closed(lane.name, code, detail)
     // Who was in is asked for a token: what it may do can have changed since the last one.
     this.#rest(lane, stage.kind === 'open' ? undefined : stage.account)
   }
@@ -423,7 +397,7 @@ class Multiplexer {
     const { account } = lane.stage
     if (account !== undefined) return this.#join(lane, account)
     this.#awaitToken(lane)
-    this.#askToken(lane)
+    this.#voice.wantToken(lane.name)
   }
 
   #disconnect(lane: Lane): void {
@@ -439,45 +413,23 @@ class Multiplexer {
     lane.takePending()
     lane.stage = { kind: 'denied' }
     // First that it is no longer synchronised, so that it takes the others off the screen.
-    if (hasGreeted) this.#sayClosed(lane.name, reasonOf(code, detail))
-    this.#sayDenied(lane.name, code, detail)
+    if (hasGreeted) this.#voice.closed(lane.name, code, detail)
+    this.#voice.denied(lane.name, code, detail)
   }
 
   #forgetTimers(lane: Lane): void {
     for (const timer of ['token', 'refresh', 'rest']) this.#scope.cancel(`${timer} ${lane.name}`)
   }
 
-  // ── what goes out beside publications ──────────────────────────────────────────────────────────────────────────
+  // ── the socket ─────────────────────────────────────────────────────────────────────────────────────────────────
 
   said(): void {
-    this.#saidAt = this.#scope.now()
+    this.#voice.said()
   }
 
-  #sayClosed(name: string, reason: string): void {
-    this.said()
-    this.#input.sink.send({ type: 'lane.closed', name, reason })
-  }
-
-  #sayDenied(name: string, code: ErrorCode, detail: string): void {
-    this.said()
-    this.#input.sink.send({ type: 'lane.denied', name, reason: reasonOf(code, detail) })
-  }
-
-  /** A provider that heard nothing for 30 s reconnects, also when there is nothing to say; pings of WebSockets it does not see. */
   keepAlive(): void {
-    const { keepAliveMs } = this.#limits
-    const silence = this.#scope.now() - this.#saidAt
-    const isDue = silence >= keepAliveMs
-    if (isDue && this.#hasSpoken) this.#sayAnything()
-    this.#scope.after('keepAlive', isDue ? keepAliveMs : keepAliveMs - silence, { type: 'multiplexer.keepAlive' })
-  }
-
-  /** Where there is no lane, one without a name: clients pass over what belongs to none of their documents. */
-  #sayAnything(): void {
-    this.said()
-    if (this.#knowsPing) return this.#input.sink.send({ type: 'lane.ping' })
-    const [name = ''] = this.#lanes.keys()
-    this.#input.sink.send({ type: 'lane.publish', name, publication: nobody })
+    const [name] = this.#lanes.keys()
+    this.#voice.keepAlive(this.#hasSpoken, name)
   }
 
   drained(): void {
@@ -501,6 +453,7 @@ export const multiplexerKind = (limits: MultiplexerLimits = multiplexerLimits) =
   defineActor<Multiplexer, MultiplexerMessage>({
     kind: 'multiplexer',
     activation: 'explicit',
+    late: 'drop',
     supervision: { onFailure: 'stop' },
     mailbox: { overflow: 'disconnect' },
     state: (scope, input) => new Multiplexer(scope, input as MultiplexerInput, limits), // the server gives it

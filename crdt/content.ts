@@ -9,8 +9,8 @@
  * `sees` says which part of an item is there; by default all that is not deleted. So the past can be read from a document that was
  * not garbage-collected.
  */
-import { toBase64 } from 'lib0/buffer'
 import * as Y from 'yjs'
+import { base64 } from './base64.ts'
 
 export type Value = unknown // JSON: it goes through `toJson` below
 
@@ -58,7 +58,7 @@ export const headOf = (type: AnyType): Pick<Content, 'type' | 'name'> => {
 
 /** JSON has neither undefined nor bytes. */
 const toJson = (value: unknown): Value => {
-  if (value instanceof Uint8Array) return { binary: toBase64(value) }
+  if (value instanceof Uint8Array) return { binary: base64.encode(value) }
   if (typeof value === 'bigint') return String(value)
   if (Array.isArray(value)) return value.map(toJson)
   if (typeof value !== 'object' || value === null) return value === undefined ? null : value

@@ -92,6 +92,7 @@ export class DocumentState {
   readonly #large = new WeakMap<Uint8Array, Inspected>()
   /** Of large batches, for as long as these are there. */
   #batchCuts = new WeakMap<Inspected, Cut>()
+  #batchCutBytes = 0
   readonly #cuts = new Map<string, Cut>()
   #cutBytes = 0
 
@@ -182,13 +183,19 @@ export class DocumentState {
   /** Bytes of answers that are kept for the next who ask, beside the document itself. */
   get cachedBytes(): number {
     const pieces = this.#pieces?.updates ?? []
-    return this.#cutBytes + (pieces.length > 1 ? sum(pieces) : 0)
+    return this.#cutBytes + this.#batchCutBytes + (pieces.length > 1 ? sum(pieces) : 0)
   }
 
   /** They are made again when somebody asks. */
   dropCaches(): void {
     this.#pieces = undefined
     this.#dropCuts()
+    this.#dropBatchCuts()
+  }
+
+  #dropBatchCuts(): void {
+    this.#batchCuts = new WeakMap()
+    this.#batchCutBytes = 0
   }
 
   #dropCuts(): void {
@@ -236,7 +243,7 @@ export class DocumentState {
     this.#tail.push(own)
     this.#tailBytes += own.length
     advance(this.#vector, inspection)
-    if (inspection.hasMarkup && !this.#hasMarkup) this.#batchCuts = new WeakMap() // those were cut without a veil
+    if (inspection.hasMarkup && !this.#hasMarkup) this.#dropBatchCuts() // those were cut without a veil
     this.#hasMarkup ||= inspection.hasMarkup
     this.#vectorBytes = undefined
     this.#openBatch = undefined
@@ -277,7 +284,10 @@ export class DocumentState {
     const known = isShared ? this.#batchCuts.get(batch) : undefined
     if (known !== undefined) return known
     const cut = this.#hasMarkup ? this.#veiledBatch(batch, vector, before) : plain(splitUpdate(batch, this.#chunkBytes))
-    if (isShared) this.#batchCuts.set(batch, cut)
+    if (isShared) {
+      this.#batchCuts.set(batch, cut)
+      this.#batchCutBytes += sum(cut.updates)
+    }
     return cut
   }
 

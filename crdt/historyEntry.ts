@@ -1,7 +1,7 @@
 /**
  * An entry of the journal `history/ID`.
  *
- *   entry = 01 kind epoch begin base sinceBase total from to fromTime toTime squeezed
+ *   entry = 01 kind epoch begin base sinceBase total from to fromTime toTime compressed
  *           kind      01 changes `from` to `to` (history.ts)
  *                     02 the document after the change `to`, as one update
  *                     03 the same for a named version, after the change `from`; `to` is that of the entry before
@@ -9,7 +9,7 @@
  *           others    varUints. `to` and `toTime` never decrease, so an entry is found by halving.
  *
  * `begin`: the entry with which the history begins; what lies before was replaced and waits to be trimmed. `base`: the newest entry of
- * kind 02 up to here, 0 for none: then the history begins with the first change. `sinceBase` and `total` are sums of squeezed bytes.
+ * kind 02 up to here, 0 for none: then the history begins with the first change. `sinceBase` and `total` are sums of compressed bytes.
  */
 import * as decoding from 'lib0/decoding'
 import * as encoding from 'lib0/encoding'
@@ -34,7 +34,7 @@ export interface EntryHead {
 
 export interface HistoryEntry extends EntryHead {
   /** Of a block of changes, or of an update. */
-  readonly squeezed: Uint8Array
+  readonly compressed: Uint8Array
 }
 
 const format = 1
@@ -47,7 +47,7 @@ export const encodeEntry = (entry: HistoryEntry): Uint8Array => {
   encoding.writeUint8(encoder, 1 + kinds.indexOf(entry.kind))
   encoding.writeVarString(encoder, entry.epoch)
   for (const name of numbers) encoding.writeVarUint(encoder, entry[name])
-  encoding.writeUint8Array(encoder, entry.squeezed)
+  encoding.writeUint8Array(encoder, entry.compressed)
   return encoding.toUint8Array(encoder)
 }
 
@@ -68,5 +68,5 @@ export const decodeEntry = (stored: Uint8Array): HistoryEntry | undefined => {
     number,
     number,
   ] // as many as there are names
-  return { kind, epoch, begin, base, sinceBase, total, from, to, fromTime, toTime, squeezed: stored.subarray(decoder.pos) }
+  return { kind, epoch, begin, base, sinceBase, total, from, to, fromTime, toTime, compressed: stored.subarray(decoder.pos) }
 }

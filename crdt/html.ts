@@ -4,7 +4,7 @@
  * Promises: whatever the document holds, the result has no tag, attribute or URL scheme beyond the tables below: it is made of
  * them and of escaped text. What is not in a table is a `div` or `span` that says what it was in `data-type`.
  */
-import type { Json, JsonObject } from './jsonValue.ts'
+import { isJsonObject, type Json, type JsonObject } from './jsonValue.ts'
 
 const entities: Readonly<Record<string, string>> = { '&': '&amp;', '<': '&lt;', '>': '&gt;', '"': '&quot;', "'": '&#39;' }
 
@@ -54,13 +54,11 @@ const link = (content: string, href: Json | undefined): string => {
 }
 
 const formatted = (content: string, name: string, value: Json): string => {
-  if (name === 'link') return link(content, isObject(value) ? value.href : value)
+  if (name === 'link') return link(content, isJsonObject(value) ? value.href : value)
   if (name === 'script') return element(value === 'super' ? 'sup' : 'sub', content)
   const tag = Object.hasOwn(formatTags, name) ? formatTags[name] : undefined
   return tag === undefined ? element('span', content, attribute('data-type', name)) : element(tag, content)
 }
-
-const isObject = (value: Json | undefined): value is JsonObject => typeof value === 'object' && value !== null && !Array.isArray(value)
 
 // ── nodes ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -85,14 +83,14 @@ const nodeTags: Readonly<Record<string, string>> = {
 }
 const emptyTags: Readonly<Record<string, string>> = { hardBreak: 'br', hard_break: 'br', horizontalRule: 'hr', horizontal_rule: 'hr' }
 
-const listOf = (value: Json | undefined): readonly JsonObject[] => (Array.isArray(value) ? value.filter(isObject) : [])
+const listOf = (value: Json | undefined): readonly JsonObject[] => (Array.isArray(value) ? value.filter(isJsonObject) : [])
 
 const headingTag = (level: Json | undefined): string =>
   typeof level === 'number' && level >= 1 && level <= 6 ? `h${Math.floor(level)}` : 'h1'
 
 const nodeHtml = (node: JsonObject): string => {
   const type = String(node.type)
-  const attrs = isObject(node.attrs) ? node.attrs : {}
+  const attrs = isJsonObject(node.attrs) ? node.attrs : {}
   const content = nodesHtml(listOf(node.content))
   if (type === 'text')
     return listOf(node.marks).reduceRight(
@@ -111,7 +109,7 @@ const cellSpan = ({ colspan, rowspan }: JsonObject): string =>
   attribute('colspan', typeof colspan === 'number' ? colspan : undefined) +
   attribute('rowspan', typeof rowspan === 'number' ? rowspan : undefined)
 
-export const nodesHtml = (nodes: readonly Json[]): string => nodes.filter(isObject).map(nodeHtml).join('')
+export const nodesHtml = (nodes: readonly Json[]): string => nodes.filter(isJsonObject).map(nodeHtml).join('')
 
 // ── deltas ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -128,8 +126,8 @@ interface Line {
 }
 
 const embedHtml = (embed: Json): string => {
-  if (isObject(embed) && typeof embed.image === 'string') return picture({ src: embed.image })
-  return element('span', '', attribute('data-type', isObject(embed) ? (Object.keys(embed)[0] ?? 'embed') : 'embed'))
+  if (isJsonObject(embed) && typeof embed.image === 'string') return picture({ src: embed.image })
+  return element('span', '', attribute('data-type', isJsonObject(embed) ? (Object.keys(embed)[0] ?? 'embed') : 'embed'))
 }
 
 const linesOf = (delta: readonly DeltaPart[]): readonly Line[] => {

@@ -30,7 +30,8 @@ export class Walk {
 /** Own properties only, whatever they are called: `__proto__` set with `=` would change the object instead. */
 export const objectOf = (entries: Iterable<readonly [string, Json]>): JsonObject => Object.fromEntries(entries)
 
-export const isJsonObject = (value: Json): value is JsonObject => typeof value === 'object' && value !== null && !Array.isArray(value)
+export const isJsonObject = (value: Json | undefined): value is JsonObject =>
+  typeof value === 'object' && value !== null && !Array.isArray(value)
 
 /** RFC 6902 §4.6: objects without regard to order. */
 export const isEqual = (one: Json, other: Json): boolean => {

@@ -17,8 +17,8 @@
  *
  * Promises: what comes out can be spelled by `JSON.stringify`; depth and size of what is walked are bounded.
  */
-import { toBase64 } from 'lib0/buffer'
 import * as Y from 'yjs'
+import { base64 } from './base64.ts'
 import { type Json, type JsonObject, objectOf, type Walk } from './jsonValue.ts'
 import { knownRoot } from './roots.ts'
 
@@ -48,7 +48,7 @@ const jsonOfObject = (value: object, walk: Walk, depth: number): Json => {
   if (value instanceof Y.Map)
     return objectOf(Array.from(value.entries() as Iterable<[string, unknown]>, ([key, inner]) => [key, within(inner)]))
   if (value instanceof Y.Array) return value.toArray().map(within)
-  if (value instanceof Uint8Array) return toBase64(value)
+  if (value instanceof Uint8Array) return base64.encode(value)
   if (value instanceof Y.Doc) return { subdocument: value.guid }
   if (Array.isArray(value)) return value.map(within)
   return objectOf(Object.entries(value).map(([key, inner]) => [key, within(inner)]))

@@ -1,7 +1,8 @@
 /** ProseMirror JSON to the types that y-prosemirror and Tiptap keep it in, without a schema; the layout stands in jsonView.ts. */
-import { encodeAny, toBase64 } from 'lib0/buffer'
+import { encodeAny } from 'lib0/buffer'
 import * as sha256 from 'lib0/hash/sha256'
 import * as Y from 'yjs'
+import { base64 } from './base64.ts'
 import { type JsonObject, Unreadable, type Walk } from './jsonValue.ts'
 
 interface MarkJson {
@@ -39,7 +40,7 @@ const hashOf = (mark: MarkJson): string => {
   const digest = sha256.digest(encodeAny(mark))
   const folded = digest.slice(0, 6)
   for (let at = 6; at < digest.length; at++) folded[at % 6] = (folded[at % 6] as number) ^ (digest[at] as number)
-  return toBase64(folded)
+  return base64.encode(folded)
 }
 
 const formatsOf = (marks: readonly MarkJson[] = []): Record<string, unknown> => {

@@ -30,6 +30,11 @@ interface Common<M extends Message> {
   readonly passivation?: PassivationOptions | false
   /** `message` (default): the first message brings the actor to life. `explicit`: only `start` or `spawn` does. */
   readonly activation?: 'message' | 'explicit'
+  /**
+   * What comes for one that has stopped is a dead letter by default. `drop`: of a socket, which speaks until it hears of its end;
+   * a crowd that is sent away would push all other letters out of the list. Who asks is told in any case.
+   */
+  readonly late?: 'deadLetter' | 'drop'
 }
 
 /** One function for each type of message. What it returns (or what its promise brings) answers an ask. */

@@ -24,6 +24,7 @@ interface CommonKind {
   /** Undefined: never passivated. */
   readonly idleMs: number | undefined
   readonly isExplicit: boolean
+  readonly dropsLate: boolean
   readonly snapshotEvery: number
   /** Messages handled by all actors of the kind. */
   handled: number
@@ -71,6 +72,7 @@ export const compileKind = (definition: ActorDefinition): Kind => {
         ? undefined
         : (definition.passivation?.idleMs ?? (definition.passivation === undefined ? idleDefault : defaultIdleMs)),
     isExplicit: definition.activation === 'explicit',
+    dropsLate: definition.late === 'drop',
     snapshotEvery: definition.durable?.snapshotEvery ?? defaultSnapshotEvery,
     handled: 0,
   }

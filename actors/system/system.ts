@@ -188,7 +188,11 @@ export class ActorSystem implements House {
 
   /** No message brings it to life, so whoever waited for its end would wait for ever. */
   #isGone(target: Address): boolean {
-    return !this.#cells.has(target) && this.#kinds.get(target.slice(0, target.indexOf('/')))?.isExplicit === true
+    return !this.#cells.has(target) && this.#kindOf(target)?.isExplicit === true
+  }
+
+  #kindOf(address: Address): Kind | undefined {
+    return this.#kinds.get(address.slice(0, address.indexOf('/')))
   }
 
   unwatch(target: Address, watcher: Address): void {
@@ -315,6 +319,7 @@ export class ActorSystem implements House {
   // ── what cells need ────────────────────────────────────────────────────────────────────────────────────────────
 
   deadLetter(address: Address, message: Message, from: Address | undefined, error: TroupeError): void {
+    if (error.code === 'actor.stopped' && this.#kindOf(address)?.dropsLate) return
     const at = this.world.clock.now()
     const letter = this.#deadLetters.add({ at, address, from, message, code: error.code, detail: error.message })
     this.#onDeadLetter?.(letter)

@@ -40,14 +40,19 @@ export const whole = (name: string, least: number, most = Number.MAX_SAFE_INTEGE
 
 const iso = /^(\d{4}-\d\d-\d\d)(?:[T ](\d\d:\d\d(?::\d\d(?:\.\d+)?)?)(Z|[+-]\d\d:?\d\d)?)?$/i
 
-/** `Date.parse` takes a time without a zone as that of the machine. */
-const timeOf = (value: unknown): unknown => {
-  const match = typeof value === 'string' ? iso.exec(value.trim()) : null
-  if (match === null) return numberOf(value)
+/**
+ * Milliseconds since 1970 of an ISO 8601 time. `Date.parse` takes one without a zone as that of the machine, and `page 3` as a day of
+ * March 2001.
+ */
+export const isoMs = (text: string): number | undefined => {
+  const match = iso.exec(text.trim())
+  if (match === null) return undefined
   const [, day, time = '00:00', zone = 'Z'] = match
   const at = Date.parse(`${day}T${time}${zone.toUpperCase()}`)
-  return Number.isNaN(at) ? value : at
+  return Number.isNaN(at) ? undefined : at
 }
+
+const timeOf = (value: unknown): unknown => (typeof value === 'string' ? isoMs(value) : undefined) ?? numberOf(value)
 
 /** Milliseconds since 1970. */
 export const time = (name: string) => {

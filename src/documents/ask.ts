@@ -38,7 +38,8 @@ export const askDocument = async <Answer>(asker: Asker, address: Address, messag
     try {
       return (await asker.ask(address, message, { timeoutMs: askTimeoutMs })) as Answer // what that actor answers to this message
     } catch (error) {
-      if (attempt < mostAttempts && isTroupeError(error, 'actor.stopped') && questions.has(message.type)) continue
+      const isLeaving = isTroupeError(error, 'actor.stopped') || isTroupeError(error, 'document.unavailable')
+      if (attempt < mostAttempts && isLeaving && questions.has(message.type)) continue
       const code = isTroupeError(error) ? unreachable[error.code] : undefined
       throw code === undefined ? error : new TroupeError(code, undefined, { cause: error })
     }

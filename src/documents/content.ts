@@ -1,11 +1,11 @@
 /** The content of documents in the forms that programs want, and changes of it in words that they have. Costly work goes to the worker. */
 import type { DocumentBytes } from '../../actors/documentMessages.ts'
 import { TroupeError } from '../../actors/errors.ts'
+import { noBytes } from '../../crdt/cursor.ts'
 import type { Operation } from '../../crdt/operations.ts'
 import type { Wanted } from '../../crdt/read.ts'
 import type { DocumentWork } from '../../crdt/work.ts'
 
-const noBytes = new Uint8Array(0)
 const encoder = new TextEncoder()
 
 /** Nesting of what lies in a document after an edit. */

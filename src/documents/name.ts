@@ -6,6 +6,8 @@ import { idDefect } from '../../actors/system/address.ts'
 /** Why nobody can have a document of this name, or undefined. */
 export const documentNameDefect = (name: string): string | undefined => {
   if (name.startsWith('~')) return 'names that begin with ~ are those of tenants'
+  // Clients take them out of every URL, also when they are percent-encoded: such a document could never be deleted over HTTP.
+  if (name === '.' || name === '..') return '. and .. are steps of a path'
   return idDefect(name) ?? (hasInvisible(name) ? 'the name has invisible characters' : undefined)
 }
 

@@ -18,8 +18,7 @@
  *
  * Numbers are varUints; text, token, vector, update and awareness are length and bytes. Sources: @hocuspocus/provider 3.4 and 4.8.
  */
-import type { LaneOutput } from '../../actors/laneSink.ts'
-import type { LaneRequest } from '../../actors/multiplexer.ts'
+import type { LaneOutput, LaneRequest } from '../../actors/laneMessages.ts'
 import type { Part, Publication } from '../../actors/publication.ts'
 import { Cursor, noBytes } from '../../crdt/cursor.ts'
 import { Refusal } from '../../crdt/rejection.ts'

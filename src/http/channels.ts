@@ -16,7 +16,7 @@
  * What has a command there is that command of the bus: the same parameters, permissions and answers. A publish is on disk when
  * it is answered. Names are percent-encoded, their slashes, too.
  */
-import type { IncomingMessage } from 'node:http'
+
 import type { FastifyInstance, FastifyPluginAsync, FastifyReply, FastifyRequest, HTTPMethods } from 'fastify'
 import { inboxOf, type Published } from '../../actors/channelMessages.ts'
 import { refusalOf } from '../../actors/clientAccess.ts'
@@ -25,29 +25,20 @@ import { isTroupeError, TroupeError } from '../../actors/errors.ts'
 import type { Json, JsonObject } from '../../actors/output.ts'
 import { type Revocation, type RevocationsMessage, revocationsAddress } from '../../actors/revocations.ts'
 import { revocationData } from '../auth/revokeCommand.ts'
-import type { Visitor } from '../auth/visitors.ts'
+
 import { excess } from '../bus/frameLimit.ts'
 import type { Config } from '../config.ts'
 import { isoTime } from '../doors/times.ts'
-import { corsHeaders, preflightHeaders } from './cors.ts'
-import { errorBody, sendError } from './errors.ts'
+import { preflightHeaders } from './cors.ts'
+import { errorBody } from './errors.ts'
 import { batchBody, idempotencyKey, type MessageBody, messageBody, read, readObject } from './parameters.ts'
-import type { HttpSession, HttpSessions } from './session.ts'
+import type { HttpSession } from './session.ts'
+import { sessionOf, takeVisits, type VisitsOptions } from './visits.ts'
 
-export interface ChannelRoutesOptions {
-  /** Errors: `auth.required`, `auth.failed`, `auth.expired`, `auth.revoked`, `system.closed`. */
-  readonly identify: (request: IncomingMessage) => Promise<Visitor>
-  readonly sessions: HttpSessions
+export interface ChannelRoutesOptions extends VisitsOptions {
   /** The answer to a command, as the bus spells it. */
   readonly spell: (command: string, data: Json) => unknown
   readonly config: Pick<Config, 'bus' | 'origins'>
-}
-
-declare module 'fastify' {
-  interface FastifyRequest {
-    /** Of routes about channels; undefined until the visitor is known. */
-    session: HttpSession | undefined
-  }
 }
 
 interface NameParams {
@@ -83,9 +74,6 @@ const publishedBody = ({ message, isRepeated }: Published) => ({
   timestamp: isoTime(message.time),
   repeated: isRepeated,
 })
-
-/** Set before any handler of these routes runs. */
-const sessionOf = (request: FastifyRequest): HttpSession => request.session as HttpSession
 
 const nameOf = ({ params }: FastifyRequest): string => (params as NameParams).name as string // routes with a name only
 
@@ -176,22 +164,9 @@ class ChannelRoutes {
     return { revocations: all.map((one) => this.#options.spell('revoke', revocationData(one))) }
   }
 
-  readonly #identified = async (request: FastifyRequest, reply: FastifyReply): Promise<void> => {
-    reply.headers({ 'cache-control': 'no-store', ...corsHeaders(this.#options.config.origins, request.headers.origin) })
-    if (request.method === 'OPTIONS') return
-    request.session = await this.#options.sessions.open(await this.#options.identify(request.raw))
-  }
-
   register(app: FastifyInstance): void {
     const { messageBytes } = this.#options.config.bus
-    app.decorateRequest('session', undefined)
-    app.addHook('onRequest', this.#identified)
-    app.setErrorHandler((error, request, reply) => {
-      const { world, client } = this.#options.sessions.options
-      const refusal = sendError(reply, error, world.log)
-      if (request.session === undefined) client.observe.refused(refusal.code)
-      else request.session.refused(refusal)
-    })
+    takeVisits(app, this.#options, this.#options.config.origins)
     // Only JSON is taken: a page of another origin could send any other type without asking first (Fetch §2.2.2).
     app.removeAllContentTypeParsers()
     // Twice as much comes in as is taken, so that what is somewhat too large is refused in full words.

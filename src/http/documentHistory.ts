@@ -21,6 +21,7 @@ import type { HistoryDifference, HistoryPage, HistoryView, Moment, NamedVersion,
 import type { ChangeGroup } from '../../crdt/history.ts'
 import type { By } from '../../crdt/historyReplay.ts'
 import type { DocumentWork } from '../../crdt/work.ts'
+import { isoMs } from '../bus/parameters.ts'
 import { readAs } from '../documents/content.ts'
 import { isoTime } from '../doors/times.ts'
 import { binary, contentForms, harmless, mediaTypes, otherTypes } from './contentForms.ts'
@@ -40,8 +41,8 @@ const tag = 'history'
 const momentOf = (text: string): Moment => {
   if (/^\d{1,15}$/.test(text)) return { offset: Number(text) }
   if (text.startsWith('version:')) return { version: text.slice('version:'.length) }
-  const at = Date.parse(text)
-  if (Number.isNaN(at)) throw new TroupeError('command.bad_parameters', `moment: ${text} is no offset, no time and no version:ID`)
+  const at = isoMs(text)
+  if (at === undefined) throw new TroupeError('command.bad_parameters', `moment: ${text} is no offset, no time and no version:ID`)
   return { time: Math.max(0, at) }
 }
 

@@ -2,23 +2,21 @@
  * Registers routes about documents: finds out who asks, counts the request, reads query and body by the schemas of the route,
  * checks what it demands, and sends what its handler answers.
  */
-import type { IncomingMessage } from 'node:http'
+
 import type { FastifyInstance, FastifyPluginAsync, FastifyReply, FastifyRequest } from 'fastify'
 import { TroupeError } from '../../actors/errors.ts'
 import type { Json } from '../../actors/output.ts'
-import type { Visitor } from '../auth/visitors.ts'
+
 import type { Config } from '../config.ts'
 import { parseJson } from '../doors/json.ts'
 import { type ApiReply, paramsOf, routerPath } from './apiRoute.ts'
-import { corsHeaders } from './cors.ts'
-import { type DocumentRoute, DocumentSession } from './documentSession.ts'
-import { RefusedRequest, sendError } from './errors.ts'
-import { read } from './parameters.ts'
-import type { HttpSession, HttpSessions } from './session.ts'
 
-export interface DocumentRoutesOptions {
-  readonly identify: (request: IncomingMessage) => Promise<Visitor>
-  readonly sessions: HttpSessions
+import { type DocumentRoute, DocumentSession } from './documentSession.ts'
+import { RefusedRequest } from './errors.ts'
+import { read } from './parameters.ts'
+import { sessionOf, takeVisits, type VisitsOptions } from './visits.ts'
+
+export interface DocumentRoutesOptions extends VisitsOptions {
   readonly routes: readonly DocumentRoute[]
   readonly config: Pick<Config, 'limits' | 'documents' | 'origins'>
 }
@@ -37,7 +35,7 @@ class DocumentRoutes {
     const { path, demands } = route
     const hasName = path.includes('{name}')
     return async (request: FastifyRequest, reply: FastifyReply): Promise<unknown> => {
-      const session = request.session as HttpSession // set before any handler runs
+      const session = sessionOf(request)
       session.count('request.command')
       const params = paramsOf(request)
       const document = hasName ? new DocumentSession(session, params.name as string) : (undefined as never) // no such route reads it
@@ -79,21 +77,10 @@ class DocumentRoutes {
     return parsed.value
   }
 
-  readonly #identified = async (request: FastifyRequest, reply: FastifyReply): Promise<void> => {
-    reply.headers({ 'cache-control': 'no-store', ...corsHeaders(this.#options.config.origins, request.headers.origin) })
-    request.session = await this.#options.sessions.open(await this.#options.identify(request.raw))
-  }
-
   register(app: FastifyInstance): void {
-    const { messageBytes } = this.#options.config.limits
-    app.decorateRequest('session', undefined)
-    app.addHook('onRequest', this.#identified)
-    app.setErrorHandler((error, request, reply) => {
-      const { world, client } = this.#options.sessions.options
-      const refusal = sendError(reply, error, world.log)
-      if (request.session === undefined) client.observe.refused(refusal.code)
-      else request.session.refused(refusal)
-    })
+    const { limits, origins } = this.#options.config
+    const { messageBytes } = limits
+    takeVisits(app, this.#options, origins)
     // Nothing that a page of another origin could send without asking first (Fetch §2.2.2), as for channels.
     app.removeAllContentTypeParsers()
     app.addContentTypeParser(jsonTypes, { parseAs: 'string', bodyLimit: messageBytes }, (_request, text, done) => done(null, text))

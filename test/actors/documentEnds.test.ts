@@ -52,9 +52,9 @@ const atEachWrite = async (
 const options: Partial<DocumentOptions> = {
   history: {
     keepMs: 0,
-    squeeze: {
-      squeeze: async (bytes) => deflateRawSync(bytes),
-      expand: async (squeezed, maxOutputLength) => inflateRawSync(squeezed, { maxOutputLength }),
+    compression: {
+      compress: async (bytes) => deflateRawSync(bytes),
+      decompress: async (compressed, maxOutputLength) => inflateRawSync(compressed, { maxOutputLength }),
     },
   },
   compaction: { updates: 3, share: 0, bytes: 1e9 },

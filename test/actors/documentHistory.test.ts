@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest'
 import * as Y from 'yjs'
 import type { DocumentOptions } from '../../actors/document.ts'
 import { TroupeError } from '../../actors/errors.ts'
-import type { Squeeze } from '../../actors/historyJournal.ts'
+import type { Compression } from '../../actors/historyJournal.ts'
 import type {
   HistoryDifference,
   HistoryPage,
@@ -21,15 +21,15 @@ import { until } from '../support/wait.ts'
 import { DocumentHouse } from './documentHouse.ts'
 import { codeOf, track } from './house.ts'
 
-const squeeze: Squeeze = {
-  squeeze: async (bytes) => deflateRawSync(bytes),
-  expand: async (squeezed, maxOutputLength) => inflateRawSync(squeezed, { maxOutputLength }),
+const compression: Compression = {
+  compress: async (bytes) => deflateRawSync(bytes),
+  decompress: async (compressed, maxOutputLength) => inflateRawSync(compressed, { maxOutputLength }),
 }
 const dayMs = 24 * 3_600_000
 
 /** Compacts after each 20 changes. */
 const options = (history: Partial<NonNullable<DocumentOptions['history']>> = {}): Partial<DocumentOptions> => ({
-  history: { squeeze, keepMs: 0, ...history },
+  history: { compression, keepMs: 0, ...history },
   compaction: { updates: 20, share: 0, bytes: 1e9 },
   retryMs: 20_000,
 })
@@ -333,8 +333,8 @@ describe('going back', () => {
 describe('forgetting', () => {
   it('[HJ5] at a moment leaves nothing of what was before, anywhere, and everything after; named versions stay', async () => {
     // Not compressed, so that it would be found.
-    const plain: Squeeze = { squeeze: async (bytes) => bytes.slice(), expand: async (squeezed) => squeezed.slice() }
-    const story = await Story.begin(options({ squeeze: plain }))
+    const plain: Compression = { compress: async (bytes) => bytes.slice(), decompress: async (compressed) => compressed.slice() }
+    const story = await Story.begin(options({ compression: plain }))
     await story.write('ann', 'secret')
     const named = await story.ask({ type: 'document.version.create', name: 'kept', user: '', at: { offset: 30 } }).catch(() => undefined)
     expect(named).toBeUndefined()

@@ -209,6 +209,46 @@ describe('a client that counts its changes', () => {
     expect(a.refusals).toEqual([])
   })
 
+  it.each(['read', 'comment'] as const)(
+    '[DLF3] who had access %s for a while is asked for what was refused as soon as it may write again, and gets all receipts then',
+    async (access) => {
+      const room = await Room.open()
+      const a = await room.client('a').join()
+      await a.synchronise()
+      await a.say({ type: 'document.access', access })
+      a.take()
+      await a.send(a.write())
+      await a.send(a.write())
+      while (a.heard.some(({ kind }) => kind === 'vector')) await a.answer()
+      expect(a.take()).toContain('refused')
+      expect(room.entries()).toBe(0)
+      await a.say({ type: 'document.access', access: 'write' })
+      expect(a.heard.map(({ kind }) => kind)).toEqual(['vector'])
+      await a.answer()
+      expect(a.take()).toEqual(['update', 'saved', 'saved'])
+      await a.send(a.write())
+      expect(a.take()).toEqual(['update', 'saved'])
+    },
+  )
+
+  it('[DLF3] whose refused deletion is still not here after its access was raised and lowered gets no receipt for it', async () => {
+    const room = await Room.open()
+    const a = await room.client('a').join()
+    await a.synchronise()
+    await a.send(a.write())
+    await a.say({ type: 'document.access', access: 'read' })
+    a.take()
+    await a.send(a.change(() => a.doc.getText('text').delete(0, 1)))
+    expect(a.take()).toEqual(['refused'])
+    await a.say({ type: 'document.access', access: 'write' })
+    await a.say({ type: 'document.access', access: 'read' })
+    await a.answer()
+    expect(a.take()).toEqual([])
+    await a.say({ type: 'document.access', access: 'write' })
+    await a.answer()
+    expect(a.take()).toEqual(['update', 'saved'])
+  })
+
   it('[DLF4] hears nothing of what builds on something missing, is asked once, and gets all receipts when its answer is on disk', async () => {
     const room = await Room.open()
     const a = await room.client('a').join()

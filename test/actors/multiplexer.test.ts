@@ -2,15 +2,8 @@ import { describe, expect, it } from 'vitest'
 import type { Account } from '../../actors/account.ts'
 import { connectionKind, connectionLimits } from '../../actors/connection.ts'
 import { type ErrorCode, TroupeError } from '../../actors/errors.ts'
-import type { LaneOutput, SharedSink } from '../../actors/laneSink.ts'
-import {
-  type LaneRequest,
-  type MultiplexerLimits,
-  multiplexerKind,
-  multiplexerLimits,
-  refreshIn,
-  restMs,
-} from '../../actors/multiplexer.ts'
+import type { LaneOutput, LaneRequest, SharedSink } from '../../actors/laneMessages.ts'
+import { type MultiplexerLimits, multiplexerKind, multiplexerLimits, refreshIn, restMs } from '../../actors/multiplexer.ts'
 import { type Part, publication } from '../../actors/publication.ts'
 import type { Address } from '../../actors/system/address.ts'
 import { defineActor, type Message } from '../../actors/system/definition.ts'

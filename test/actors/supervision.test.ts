@@ -429,4 +429,25 @@ describe('dead letters', () => {
     expect(log.seen).toEqual([7])
     expect(system.deadLetters()).toHaveLength(4)
   })
+
+  it('[DL3] do not hold what comes for a stopped actor of a kind with `late: drop`; its asker is told', async () => {
+    const { system } = house([
+      defineActor<null, { type: 'any' }>({
+        kind: 'guest',
+        activation: 'explicit',
+        late: 'drop',
+        state: () => null,
+        handlers: { any() {} },
+      }),
+    ])
+    system.begin('guest/a')
+    expect(await codeOf(system.ask('guest/a', { type: 'any' }))).toBe('')
+    system.tell('guest/a', { type: 'any' })
+    system.stop('guest/a')
+    expect(system.tell('guest/a', { type: 'any' })).toBe(false)
+    expect(await codeOf(system.ask('guest/a', { type: 'any' }))).toBe('actor.stopped')
+    expect(system.deadLetters()).toEqual([])
+    system.tell('guest', { type: 'any' })
+    expect(system.deadLettersByCode()).toEqual(new Map([['actor.bad_address', 1]]))
+  })
 })

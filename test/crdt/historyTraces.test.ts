@@ -16,7 +16,7 @@ import { view } from '../../crdt/historyReplay.ts'
 import { pastOf } from './pasts.ts'
 import { type Trace, trace } from './traces.ts'
 
-const squeeze = (bytes: Uint8Array): Uint8Array =>
+const compress = (bytes: Uint8Array): Uint8Array =>
   brotliCompressSync(bytes, { params: { [constants.BROTLI_PARAM_QUALITY]: 5, [constants.BROTLI_PARAM_SIZE_HINT]: bytes.length } })
 
 const changesEach = 500
@@ -29,7 +29,7 @@ const kept = ({ txns }: Trace, moments: number) => {
   const updates: Uint8Array[] = []
   doc.on('update', (update: Uint8Array) => updates.push(update))
   const blocks: Uint8Array[] = []
-  const states = [{ offset: 0, squeezed: squeeze(new Uint8Array(0)), blocks: 0 }]
+  const states = [{ offset: 0, compressed: compress(new Uint8Array(0)), blocks: 0 }]
   const texts = new Map<number, string>()
   const step = Math.floor(txns.length / moments)
   let live: Uint8Array = new Uint8Array(0)
@@ -52,7 +52,7 @@ const kept = ({ txns }: Trace, moments: number) => {
       offset: offset + change.offset,
       time: 200 * (offset + change.offset),
     }))
-    const block = squeeze(packChanges(changes))
+    const block = compress(packChanges(changes))
     packMs += performance.now() - began
     raw += updates.reduce((sum, { length }) => sum + length, 0)
     blocks.push(block)
@@ -61,8 +61,8 @@ const kept = ({ txns }: Trace, moments: number) => {
     offset += updates.length
     updates.length = 0
     if (since > Math.max(64 * 1024, live.length)) {
-      states.push({ offset, squeezed: squeeze(live), blocks: blocks.length })
-      total += states.at(-1)?.squeezed.length ?? 0
+      states.push({ offset, compressed: compress(live), blocks: blocks.length })
+      total += states.at(-1)?.compressed.length ?? 0
       since = 0
     }
   }
@@ -77,7 +77,7 @@ const check = (given: Trace, moments: number) => {
     if (state === undefined) throw new Error('there is one at 0')
     const last = blocks.slice(state.blocks, Math.ceil(offset / changesEach))
     const began = performance.now()
-    const base = brotliDecompressSync(state.squeezed)
+    const base = brotliDecompressSync(state.compressed)
     const { roots } = view(
       base,
       last.map((block) => brotliDecompressSync(block)),

@@ -1,6 +1,6 @@
 import * as encoding from 'lib0/encoding'
 import { describe, expect, it } from 'vitest'
-import type { LaneOutput } from '../../actors/laneSink.ts'
+import type { LaneOutput } from '../../actors/laneMessages.ts'
 import { type Part, publication } from '../../actors/publication.ts'
 import { decodeFrame, HocuspocusFramer } from '../../src/doors/hocuspocus.ts'
 

@@ -108,7 +108,7 @@ describe('a document of the program', () => {
     await troupe.document('same', { tenant: 'acme' }).edit([{ op: 'add', path: '/m/of', value: 'acme' }])
     await troupe.document('same').edit([{ op: 'add', path: '/m/of', value: 'nobody' }])
     expect(await troupe.document('same', { tenant: 'acme' }).get()).toEqual({ m: { of: 'acme' } })
-    expect(() => troupe.document('~acme/same')).toThrow(code('connection.bad_name'))
+    for (const name of ['~acme/same', '.', '..']) expect(() => troupe.document(name)).toThrow(code('connection.bad_name'))
   })
 
   it('[DAP6] has a past: who changed what, versions by name, and the way back', async () => {

@@ -184,6 +184,8 @@ describe('the history of a document over HTTP', () => {
     const as = http.as(await tokenOf('ann'))
     const refusals = [
       ['GET', '/history/never', undefined, 400],
+      ['GET', '/history/-1', undefined, 400],
+      ['GET', '/history/page%203', undefined, 400],
       ['GET', '/history/99', undefined, 400],
       ['GET', '/history?before=3&after=1', undefined, 400],
       ['GET', '/diff', undefined, 400],

@@ -139,12 +139,28 @@ describe('a document', () => {
     tiptap.text.insert(0, 'z'.repeat(8_000))
     await until(() => !first.text.toString().includes('z') && tiptap.provider.hasUnsyncedChanges, 'unsaved at Hocuspocus')
     first.text.delete(0, 15_000)
-    await until(async () => (await textNow('life/full')).length === 4_000, 'a smaller document')
+    await until(async () => (await textNow('life/full')).length === 12_000, 'a smaller document, and what was refused at Hocuspocus')
+    await saved(tiptap)
     expect(first.closes).toEqual([])
     const after = await open('life/full')
     await synced(after)
-    after.text.insert(0, 'w'.repeat(8_000))
-    await until(async () => (await textNow('life/full')).length === 12_000, 'room again')
+    after.text.insert(0, 'w'.repeat(4_000))
+    await until(async () => (await textNow('life/full')).length === 16_000, 'room again')
+  })
+
+  it.each([3, 4] as const)('[DLI4] that is full is made smaller by whoever wrote too much, with Hocuspocus %d', async (major) => {
+    const name = `life/refilled ${major}`
+    const tiptap = openTiptap(`${server.ws}/hocuspocus`, name, { major })
+    tiptap.text.insert(0, 'x'.repeat(19_000))
+    await saved(tiptap)
+    tiptap.text.insert(0, 'y'.repeat(8_000))
+    await until(async () => tiptap.provider.hasUnsyncedChanges && (await textNow(name)).length === 19_000, 'the refusal')
+    tiptap.text.delete(4_000, 20_000)
+    await saved(tiptap)
+    expect(await textNow(name)).toBe(tiptap.text.toString())
+    tiptap.text.insert(0, 'on it goes ')
+    await saved(tiptap)
+    expect(await textNow(name)).toBe(tiptap.text.toString())
   })
 
   it('[DLI5] that does not come into being by itself is refused with 4404 until it is created', async () => {

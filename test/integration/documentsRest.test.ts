@@ -295,8 +295,14 @@ describe('an account over HTTP', () => {
     const commented = await patch('may/one', [{ op: 'add', path: '/comments/-', value: 'nice' }], await as(['document:may/*:comment']))
     expect(commented).toMatchObject({ status: 200, body: { changed: true } })
     expect((await content('may/one')).body).toEqual({ m: { a: 1 }, comments: ['nice'] })
-    const listed = (await call('GET', '/v1/documents', undefined, reader)).body.documents
-    expect(listed.map(({ name }: { name: string }) => name)).toEqual(['may/one'])
+    // As on the wires: whoever may write may read, unless that is forbidden.
+    const writer = await as(['document:may/*:write'])
+    expect(await content('may/one', '', writer)).toMatchObject({ status: 200 })
+    expect(await content('may/one', '', await as(['document:may/*:write', '!document:may/*:read']))).toMatchObject({ status: 403 })
+    for (const account of [reader, writer]) {
+      const listed = (await call('GET', '/v1/documents', undefined, account)).body.documents
+      expect(listed.map(({ name }: { name: string }) => name)).toEqual(['may/one'])
+    }
   })
 
   it('[DRP2] sees the documents of its tenant', async () => {

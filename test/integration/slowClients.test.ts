@@ -91,7 +91,7 @@ describe('one of 100 clients whose process is stopped', () => {
     }
     expect(slow()).toBeDefined()
     expect(readers.filter(({ closings }) => closings.length > 0)).toEqual([])
-    expect(peak).toBeLessThan(96 * MiB)
+    expect(peak).toBeLessThan(128 * MiB) // it goes up and down between 70 and 105 MiB with the collector, however much is published
     await until(async () => (await metric(server, 'troupe_connections{door="yjs"}')) === 99, 'the end of the frozen connection')
     if (process.env.FIGURES !== undefined) {
       console.info({

@@ -384,12 +384,15 @@ export class Server implements Listener {
       },
     }
     // Nothing is compressed: what a seed does must not depend on a version of zlib.
-    const squeeze = { squeeze: async (bytes: Uint8Array) => bytes.slice(), expand: async (squeezed: Uint8Array) => squeezed.slice() }
+    const compression = {
+      compress: async (bytes: Uint8Array) => bytes.slice(),
+      decompress: async (compressed: Uint8Array) => compressed.slice(),
+    }
     const definition = documentKind({
       ...this.#settings.document,
       journals: this.journals,
       work,
-      history: { squeeze },
+      history: { compression },
       observe: {
         stored: () => {
           if (this.#unsaved > 0 || this.#refusedWrites > 0) saw('a refused commit succeeds later')

@@ -4,7 +4,7 @@
  */
 import { promisify } from 'node:util'
 import { brotliCompress, brotliDecompress, constants } from 'node:zlib'
-import type { HistoryOptions, Squeeze } from '../../actors/historyJournal.ts'
+import type { Compression, HistoryOptions } from '../../actors/historyJournal.ts'
 import type { Config } from '../config.ts'
 
 const compress = promisify(brotliCompress)
@@ -12,14 +12,14 @@ const decompress = promisify(brotliDecompress)
 const { BROTLI_PARAM_QUALITY, BROTLI_PARAM_SIZE_HINT } = constants
 const quality = 5
 
-export const brotli: Squeeze = {
-  squeeze: (bytes) => compress(bytes, { params: { [BROTLI_PARAM_QUALITY]: quality, [BROTLI_PARAM_SIZE_HINT]: bytes.length } }),
-  expand: (squeezed, maxBytes) => decompress(squeezed, { maxOutputLength: maxBytes }),
+export const brotli: Compression = {
+  compress: (bytes) => compress(bytes, { params: { [BROTLI_PARAM_QUALITY]: quality, [BROTLI_PARAM_SIZE_HINT]: bytes.length } }),
+  decompress: (compressed, maxBytes) => decompress(compressed, { maxOutputLength: maxBytes }),
 }
 
 /** What the options say about history. */
 export const historyOptions = (documents: Config['documents']): HistoryOptions => ({
-  squeeze: brotli,
+  compression: brotli,
   keepMs: documents.historyMs,
   keepBytes: documents.historyBytes,
   replayBytes: documents.historyReplayBytes,

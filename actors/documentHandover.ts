@@ -1,0 +1,57 @@
+/** From one document to another: what is checked, asked and taken along when it is copied or renamed. */
+import { publicName, scopedId, tenantOf } from './account.ts'
+import type { DocumentDescription, DocumentLifeRequest } from './documentMessages.ts'
+import { isTroupeError, TroupeError } from './errors.ts'
+import type { Journals, Offset } from './journal.ts'
+import { idDefect } from './system/address.ts'
+import type { Scope } from './system/scope.ts'
+
+/** Copies of large documents take their time on the disk of the other one. */
+const receiveTimeoutMs = 60_000
+const mostTries = 5
+/** A document with more changes than this begins a new history under its new name: their places take 3 bytes each on their way. */
+const mostSkipped = 2_000_000
+
+/** Another document of the same tenant. */
+const namesake = ({ id }: Scope, name: string): string => scopedId(tenantOf(id), name)
+
+export const historyOf = (scope: Scope, name: string): string => `history/${namesake(scope, name)}`
+
+/** Errors: `connection.bad_name`, `document.exists`. */
+export const checkTarget = (scope: Scope, to: string): void => {
+  const defect = to.startsWith('~') ? 'it begins with ~' : idDefect(namesake(scope, to))
+  if (defect !== undefined) throw new TroupeError('connection.bad_name', defect)
+  if (to === publicName(scope.id)) throw new TroupeError('document.exists', to)
+}
+
+/** Changes whose places the new journal leaves free, so that history and changes fit together there. Undefined: there is no history. */
+export const skippedOf = async (journals: Journals, { id, address }: Scope): Promise<Offset | undefined> => {
+  const { last } = await journals.head(`history/${id}`)
+  const snapshot = await journals.snapshot(address)
+  const skipped = Math.max(0, (snapshot?.offset ?? 0) - 1)
+  return last === 0 || skipped > mostSkipped ? undefined : skipped
+}
+
+/** `checkAlive`: throws when it is no longer for this document to ask. Errors: that, and what the other one refuses with. */
+export const askOther = async (
+  scope: Scope,
+  name: string,
+  request: DocumentLifeRequest,
+  checkAlive: () => void,
+): Promise<DocumentDescription> => {
+  for (let left = mostTries; ; left--) {
+    try {
+      return (await scope.ask(`document/${namesake(scope, name)}`, request, { timeoutMs: receiveTimeoutMs })) as DocumentDescription // the answer to these
+    } catch (error) {
+      // It has just got other content and is loaded anew.
+      const isLeaving = isTroupeError(error, 'document.unavailable') || isTroupeError(error, 'actor.stopped')
+      if (!isLeaving || left === 1) throw error
+      checkAlive()
+    }
+  }
+}
+
+/** The other document has decided, and has changed nothing. */
+export const isFinal = (error: unknown): boolean =>
+  isTroupeError(error) &&
+  ['document.exists', 'document.full', 'document.invalid', 'journal.too_large', 'actor.bad_address'].includes(error.code)
