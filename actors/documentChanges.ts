@@ -26,6 +26,9 @@ import { publication } from './publication.ts'
 import type { Address } from './system/address.ts'
 import type { Scope } from './system/scope.ts'
 
+/** Edits of the server that wait until the document was compacted; whoever asked gets another try. */
+const mostWaitingEdits = 100
+
 export interface ChangesOptions {
   readonly work: DocumentWork
   readonly inlineBytes?: number
@@ -258,6 +261,7 @@ export class DocumentChanges {
     if (old !== undefined) throw new TroupeError('document.epoch', old)
     if (examined.verdict === 'new') {
       const size = this.#judgeSize(update, examined.inspection, isAgain)
+      if (size === 'later' && this.#waitingEdits.length >= mostWaitingEdits) throw new TroupeError('document.busy', 'it is being compacted')
       if (size === 'later') return new Promise<void>((goOn) => this.#waitingEdits.push(goOn)).then(() => this.edit(request, true))
       if (size !== undefined) throw size
       const judgement = this.#host.guard.judge(update, access, author, this.#host.log.document.hasNewStructs(examined.inspection))

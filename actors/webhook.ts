@@ -91,6 +91,8 @@ interface Changing {
 const keyOf = ({ tenant, document }: DocumentEvent): string => `${tenant}/${document}`
 /** Users that are named in one event. */
 const mostUsers = 100
+/** With thousands of busy documents something is due all the time. */
+const tickGapMs = 20
 
 const joined = (one: DocumentEvent, next: DocumentEvent): DocumentEvent => ({
   ...next,
@@ -106,6 +108,8 @@ class Webhook {
   /** Failures in a row, and not before when it is tried again. */
   #failures = 0
   #retryAt: EpochMs = 0
+  /** When the timer rings, as far as this incarnation has set it. */
+  #tickAt: EpochMs | undefined
 
   constructor(options: WebhookOptions) {
     this.#options = {
@@ -141,13 +145,17 @@ class Webhook {
     const known = this.#changing.get(keyOf(event))
     if (event.type === 'document.changed') {
       // The first of them is stored; those that join it are told with it, and lost with a crash, which loses no notification.
-      if (known === undefined) this.#persist(scope, ['changing', event])
-      else known.event = joined(known.event, event)
+      if (known !== undefined) {
+        known.event = joined(known.event, event)
+        return // due later than before, and looked at then
+      }
+      this.#persist(scope, ['changing', event])
+      this.#planAt(this.#dueAt(event, event.at), scope)
     } else {
       if (known !== undefined) this.#enqueue(known.event, scope)
       this.#enqueue(event, scope)
+      this.#planAt(scope.now(), scope)
     }
-    this.#plan(scope)
   }
 
   get isSending(): boolean {
@@ -179,6 +187,7 @@ class Webhook {
 
   tick(scope: WebhookScope): void {
     const now = scope.now()
+    this.#tickAt = undefined
     for (const { event, since } of [...this.#changing.values()]) if (this.#dueAt(event, since) <= now) this.#enqueue(event, scope)
     this.#send(scope)
     this.#plan(scope)
@@ -220,13 +229,20 @@ class Webhook {
     this.#plan(scope)
   }
 
-  /** One timer: the earliest of what is due. It is durable, so it rings after a crash, too. */
+  /** Linear in the documents that are changing, so it is done once in a while and not for each change. */
   #plan(scope: WebhookScope): void {
     const now = scope.now()
     let at = this.#queue.size > 0 ? Math.max(now, this.#retryAt) : Number.POSITIVE_INFINITY
     for (const { event, since } of this.#changing.values()) at = Math.min(at, this.#dueAt(event, since))
     if (this.#queue.size > 0 && this.#isSending) at = Math.max(at, now + this.#options.retryMs)
-    if (at !== Number.POSITIVE_INFINITY) scope.after('tick', Math.max(1, at - now), { type: 'webhook.tick' })
+    if (at !== Number.POSITIVE_INFINITY) this.#planAt(at, scope)
+  }
+
+  /** One timer: the earliest of what is due. It is durable, so it rings after a crash, too. */
+  #planAt(at: EpochMs, scope: WebhookScope): void {
+    if (this.#tickAt !== undefined && this.#tickAt <= at) return
+    this.#tickAt = Math.max(at, scope.now() + tickGapMs)
+    scope.after('tick', this.#tickAt - scope.now(), { type: 'webhook.tick' })
   }
 }
 

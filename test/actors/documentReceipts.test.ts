@@ -408,6 +408,29 @@ describe('a document', () => {
     expect(b.doc.getText('text').toString()).toBe('stored')
   })
 
+  it('that cannot be compacted is tried again ever more seldom', async () => {
+    let tries = 0
+    const room = await Room.open({
+      retryMs: 1_000,
+      compaction: { updates: 1, share: 0, bytes: 1e9 },
+      work: {
+        run: async (name, ...given) => {
+          if (name === 'compact') tries++
+          if (name === 'compact') throw new Error('no')
+          return (documentWork[name] as (...given: unknown[]) => never)(...given) // `given` fits `name`
+        },
+      },
+    })
+    const a = await room.client('a').join()
+    for (let i = 0; i < 3; i++) await a.send(a.write())
+    for (const ms of [1_000, 2_000, 4_000, 8_000]) {
+      await room.machine.clock.advance(ms)
+      await quiet()
+    }
+    expect(tries).toBeGreaterThan(2)
+    expect(tries).toBeLessThan(7)
+  })
+
   it('[DLF10] stores a list of deletions once, however many clients answer with it', async () => {
     const room = await Room.open()
     const a = await room.client('a').join()

@@ -441,7 +441,7 @@ describe('dead letters', () => {
       }),
     ])
     system.begin('guest/a')
-    expect(await codeOf(system.ask('guest/a', { type: 'any' }))).toBe('')
+    expect(await codeOf(system.ask('guest/a', { type: 'any' }))).toBe('no error, but undefined')
     system.tell('guest/a', { type: 'any' })
     system.stop('guest/a')
     expect(system.tell('guest/a', { type: 'any' })).toBe(false)
