@@ -124,6 +124,11 @@ class Connection {
   /** The answer is on its way; before, what the network takes is something else. */
   #isAnswered = false
   #nextQuestion: Question | undefined
+  /**
+   * What was read before it was its turn to join: the frame that told which wire the client speaks, and what came with it. The socket
+   * is paused, so it is no more than one read.
+   */
+  readonly #early: DocumentRequest[] = []
   /** An answer may have to cut a large document, so nobody asks all the time. */
   readonly #questions: SlidingWindow
   #tokens: number
@@ -213,6 +218,7 @@ class Connection {
         else this.life.close('document.unavailable', code)
       },
     )
+    for (const message of this.#early.splice(0)) this.receive(message)
   }
 
   /** Before the answer to the join there is still a better reason to come: deleted, renamed. */
@@ -268,6 +274,10 @@ class Connection {
 
   receive(message: DocumentRequest): void {
     if (this.life.isClosed) return
+    if (!this.#isAdmitted) {
+      this.#early.push(message)
+      return
+    }
     if (!this.#hasSpoken) {
       this.#hasSpoken = true
       this.life.satisfied()

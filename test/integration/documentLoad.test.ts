@@ -1,5 +1,7 @@
 /** Many who come at once, and many documents that nobody has open: against a running server with small limits. */
+import { HocuspocusProvider, HocuspocusProviderWebsocket } from '@hocuspocus/provider'
 import { afterEach, describe, expect, it } from 'vitest'
+import { WebSocket } from 'ws'
 import { type Running, startTroupe, temporaryDirectory } from '../support/process.ts'
 import { until } from '../support/wait.ts'
 import { closeWires, WireClient } from '../support/wire.ts'
@@ -43,6 +45,31 @@ describe('many who come at once', () => {
     }
     expect(new Set(refused.map(({ reason }) => reason)).size).toBeGreaterThan(refused.length / 2)
     await (clients.find(({ isSynced }) => isSynced) as WireClient).edit('in')
+  })
+
+  it('[BGI11] are all served when their turn comes, on every listener and both wires, with what they said meanwhile', async () => {
+    const data = temporaryDirectory()
+    const server = await startTroupe(data.path, ['--listen', '0:yjs', '--set', 'limits.connectionsPerSecond=20'])
+    cleanups.push(() => server.kill().then(data.remove))
+    const [main, yjs] = server.ports.map((port) => `ws://127.0.0.1:${port}`) as [string, string]
+    const synced: (() => boolean)[] = []
+    for (const url of [`${main}/docs`, yjs])
+      for (let n = 0; n < 8; n++) {
+        const client = new WireClient(`${url}/room`)
+        synced.push(() => client.isSynced)
+      }
+    for (const url of [`${main}/hocuspocus`, yjs])
+      for (let n = 0; n < 4; n++) {
+        const socket = new HocuspocusProviderWebsocket({ url, WebSocketPolyfill: WebSocket })
+        const provider = new HocuspocusProvider({ websocketProvider: socket, name: 'room' })
+        provider.attach()
+        cleanups.push(
+          () => provider.destroy(),
+          () => socket.destroy(),
+        )
+        synced.push(() => provider.isSynced)
+      }
+    await until(() => synced.every((isSynced) => isSynced()), 'everybody')
   })
 })
 
