@@ -20,7 +20,7 @@ export interface Sink<Output> {
   /** Says why, then ends. `terminate`: at once, without waiting for what is queued. */
   close(code: ErrorCode, detail: string): void
   terminate(): void
-  /** Bytes and writes that the network has not taken yet, without those of answers and of one large publication. */
+  /** Bytes and writes that the network has not taken yet, without those of answers and of large publications. */
   readonly queuedBytes: number
   readonly queuedWrites: number
   /** What the network has taken so far. Another number whenever it took some; it may fall when a large write begins. */

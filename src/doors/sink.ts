@@ -13,9 +13,11 @@ import type { Framing } from './frames.ts'
 const answerAhead = 256 * 1024
 /**
  * From this size on a publication is a message of its own kind (an import, a picture): while the network takes it, it does not
- * count as a queue, or everybody in the document would be disconnected as slow. One at a time.
+ * count as a queue, or everybody in the document would be disconnected as slow. One at a time; in documents, where some pictures that
+ * are pasted in a row come back to their author all at once, several up to `mostLargeBytes`. They are there once for all readers.
  */
 const largeBytes = 256 * 1024
+const mostLargeBytes = 16 * 1024 * 1024
 /** Bytes of a client that may be under way inside: 256 messages of 1 MiB, while a disk or a hook is slow, would be 256 MiB each. */
 const inboundBytes = 4 * 1024 * 1024
 /** What is joined into one write. */
@@ -42,7 +44,7 @@ export class WebSocketSink<Output> implements Sink<Output> {
   #answers: Answer<Output>[] = []
   /** Bytes of answers among what is queued. */
   #answerBytes = 0
-  /** Bytes of a large publication among what is queued. */
+  /** Bytes of large publications among what is queued. */
   #largeBytes = 0
   #queuedWrites = 0
   #written = 0
@@ -52,6 +54,7 @@ export class WebSocketSink<Output> implements Sink<Output> {
   /** Of each of these frames, the oldest first. They may be dealt with in another order; the sums come out right. */
   readonly #frames: { readonly messages: number; readonly bytes: number }[] = []
   readonly #inboundAhead: number
+  readonly #mostLargeBytes: number
   #isPaused = false
   /** What was published in this turn and is written at its end. */
   #turn: Uint8Array[] = []
@@ -65,6 +68,7 @@ export class WebSocketSink<Output> implements Sink<Output> {
     this.#traffic = traffic
     this.#drained = drained
     this.#inboundAhead = inboundAhead
+    this.#mostLargeBytes = framing.joinsWrites ? 0 : mostLargeBytes
     socket.on('drain', () => {
       this.#answerBytes = 0
       this.#largeBytes = 0
@@ -91,7 +95,7 @@ export class WebSocketSink<Output> implements Sink<Output> {
     if (frames.length === 0) return
     const bytes = frames.reduce((sum, frame) => sum + frame.length, 0)
     if (this.#socket.writableLength + this.#turnBytes === 0) this.#largeBytes = 0
-    if (bytes >= largeBytes && this.#largeBytes === 0) this.#largeBytes = bytes
+    if (bytes >= largeBytes && (this.#largeBytes === 0 || this.#largeBytes + bytes <= this.#mostLargeBytes)) this.#largeBytes += bytes
     if (!this.#framing.joinsWrites) return this.#write(frames)
     if (this.#turn.length === 0) queueMicrotask(() => this.#endTurn())
     this.#turn.push(...frames)

@@ -177,6 +177,15 @@ describe('a client that says nothing', () => {
     await until(() => clients.every(({ text }) => text.length === 12 * MiB + 1_000), 'the change at all')
     expect(clients.flatMap(({ closings }) => closings)).toEqual([])
   })
+
+  it('[SL7] may paste fifteen pictures in a row: all come back to it, and it stays', async () => {
+    const server = await start()
+    const link = await openSlowLink(server.port, 10 * MiB)
+    cleanups.push(() => link.close())
+    const writer = await new WireClient(`ws://127.0.0.1:${link.port}/docs/pictures`).synced()
+    await Promise.all(Array.from({ length: 15 }, () => writer.edit('x'.repeat(MiB))))
+    expect(writer.closings).toEqual([])
+  })
 })
 
 /** A WebSocket frame of a client, masked with zeros. */
