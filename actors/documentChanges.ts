@@ -147,8 +147,7 @@ export class DocumentChanges {
   listen(): void {
     for (const dues of this.#unheard) {
       this.#asked.add(dues)
-      dues.askableAt = 0
-      this.#host.receipts.ask(dues)
+      this.#host.receipts.askNow(dues)
     }
     this.#unheard.clear()
     for (const goOn of this.#waitingEdits.splice(0)) goOn()
@@ -178,7 +177,7 @@ export class DocumentChanges {
   /** Also what was held of the client before, for the same answer stands for it. */
   #hearTooLarge(session: Session, detail: string, receipts: number, inspection: UpdateInspection): void {
     const { dues } = session
-    this.#host.receipts.refuseHeld(dues)
+    this.#host.receipts.tooLarge(dues)
     this.#asked.delete(dues)
     this.#hearRefused(session, { kind: 'refused', code: 'document.full', detail }, receipts, inspection)
   }
@@ -223,7 +222,7 @@ export class DocumentChanges {
     // Of an answer to a question of ours only what it brings counts; what it lacks was nobody's change.
     if ((!isAnswer || receipts > 0) && !this.#host.receipts.hold(dues, inspection, receipts))
       return this.#host.refuse(address, 'document.busy', 'too much builds on something that the document does not have')
-    if (!isAnswer) return this.#host.receipts.ask(dues)
+    if (!isAnswer) return inspection.deleteRanges > 0 ? this.#host.receipts.askSmaller(dues) : this.#host.receipts.ask(dues)
     this.#host.receipts.hasHoles(dues)
     const { snapshot, tail } = this.#host.log.document
     const copy = update.slice()

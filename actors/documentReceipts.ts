@@ -52,8 +52,11 @@ export class Dues {
   unanswered = 0
   /** It counts the next answer as one change. */
   isCounting = false
+  askedAt: EpochMs = 0
   /** It is not asked for what is missing before this. */
   askableAt: EpochMs = 0
+  /** Its last answer was refused for its size. */
+  isTooLarge = false
   waitMs: number
   /** When it last wrote; 0: not since it was last asked. */
   wroteAt: EpochMs = 0
@@ -72,6 +75,8 @@ const saved: Part = { kind: 'saved', bytes: noBytes }
 const refused: Part = { kind: 'refused', bytes: noBytes }
 
 const defaultAskAgainMs = 10_000
+/** Between two questions to somebody who makes smaller what was refused for its size: each answer brings all of that again. */
+const askSmallerMs = 1_000
 const longestAskAgainMs = 300_000
 const defaultCompareMs = 120_000
 /** Client ids that one session may have on hold. A stock client has one or two. */
@@ -102,7 +107,8 @@ export class DocumentReceipts {
   readonly #compareMs: number
   readonly #all = new Set<Dues>()
   #due = new Set<Dues>()
-  #isLookPlanned = false
+  /** When the next look is due. */
+  #lookAt = Number.POSITIVE_INFINITY
 
   constructor(scope: Scope, options: ReceiptOptions, ledger: Ledger) {
     this.#scope = scope
@@ -122,7 +128,7 @@ export class DocumentReceipts {
     this.countAnew(dues)
     if (this.#all.size > 0) return
     this.#scope.cancel('look')
-    this.#isLookPlanned = false
+    this.#lookAt = Number.POSITIVE_INFINITY
   }
 
   // ── what a client says ─────────────────────────────────────────────────────────────────────────────────────────
@@ -159,7 +165,7 @@ export class DocumentReceipts {
     if (this.#due.size > 0) this.pay()
     if (this.#compareMs === 0 || isAnswer) return
     dues.wroteAt = this.#scope.now()
-    this.#planLook()
+    this.#planLook(dues.wroteAt + this.#compareMs)
   }
 
   /**
@@ -176,8 +182,9 @@ export class DocumentReceipts {
     if (dues.refused.ends.size > maxHeldClients) dues.refused = undefined
   }
 
-  /** The answer that stands for what was held is refused, and all of that with it. */
-  refuseHeld(dues: Dues): void {
+  /** The answer that stands for what was held is refused for its size, and all of that with it. */
+  tooLarge(dues: Dues): void {
+    dues.isTooLarge = true
     this.refuse(dues, dues.held?.receipts ?? 0)
     this.#setAside(dues)
   }
@@ -193,10 +200,8 @@ export class DocumentReceipts {
     dues.held = joined(dues.held, dues.refused)
     dues.refused = undefined
     if (dues.held === undefined) return
-    dues.askableAt = 0
-    dues.waitMs = this.#askAgainMs
-    this.ask(dues)
-    this.#planLook()
+    dues.isTooLarge = false
+    this.askNow(dues)
   }
 
   /** It builds on something missing. False: more is on hold than is kept, and the client had better begin anew. */
@@ -206,7 +211,8 @@ export class DocumentReceipts {
     dues.held.receipts += receipts
     extend(dues.held.ends, inspection.ranges)
     extend(dues.held.ends, inspection.deletes)
-    this.#planLook()
+    const now = this.#scope.now()
+    this.#planLook(dues.askableAt > now ? dues.askableAt : now + this.#askAgainMs)
     return dues.held.ends.size <= maxHeldClients
   }
 
@@ -215,7 +221,23 @@ export class DocumentReceipts {
     const now = this.#scope.now()
     if (now < dues.askableAt) return
     this.#askLater(dues)
+    dues.askedAt = now
     this.#scope.tell(dues.address, publication([this.question(dues)]))
+    this.#planLook(dues.askableAt)
+  }
+
+  /** Another answer than the last one can be expected. */
+  askNow(dues: Dues): void {
+    dues.askableAt = 0
+    dues.waitMs = this.#askAgainMs
+    this.ask(dues)
+  }
+
+  /** It has deleted something that is not here: if it was refused for its size, that may be little enough now. */
+  askSmaller(dues: Dues): void {
+    if (dues.isTooLarge) dues.askableAt = Math.min(dues.askableAt, dues.askedAt + askSmallerMs)
+    this.ask(dues)
+    this.#planLook(dues.askableAt)
   }
 
   /** An answer had holes: the client itself lacks something, and the same answer would come again. */
@@ -251,25 +273,28 @@ export class DocumentReceipts {
 
   /** Looks who has to be asked. Messages cannot be lost on the way, but a client may ignore them, or have kept something back. */
   look(): void {
-    this.#isLookPlanned = false
+    this.#lookAt = Number.POSITIVE_INFINITY
     const now = this.#scope.now()
-    let isNeeded = false
+    let next = Number.POSITIVE_INFINITY
     for (const dues of this.#all) {
-      if (dues.held !== undefined) this.ask(dues)
-      else if (dues.wroteAt > 0 && now - dues.wroteAt >= this.#compareMs) {
+      if (dues.held !== undefined) {
+        this.ask(dues)
+        next = Math.min(next, dues.askableAt)
+        continue
+      }
+      if (dues.wroteAt > 0 && now - dues.wroteAt >= this.#compareMs) {
         dues.wroteAt = 0
         this.#scope.tell(dues.address, publication([this.question(dues)]))
       }
-      isNeeded ||= dues.held !== undefined || dues.wroteAt > 0
+      if (dues.wroteAt > 0) next = Math.min(next, dues.wroteAt + this.#compareMs)
     }
-    if (isNeeded) this.#planLook()
+    this.#planLook(next)
   }
 
-  #planLook(): void {
-    if (this.#isLookPlanned) return
-    this.#isLookPlanned = true
-    const ms = this.#compareMs > 0 ? Math.min(this.#askAgainMs, this.#compareMs) : this.#askAgainMs
-    this.#scope.after('look', ms, { type: 'document.look' })
+  #planLook(at: EpochMs): void {
+    if (at >= this.#lookAt) return
+    this.#lookAt = at
+    this.#scope.after('look', at - this.#scope.now(), { type: 'document.look' })
   }
 
   #askLater(dues: Dues): void {
@@ -292,6 +317,7 @@ export class DocumentReceipts {
     if (held !== undefined && !covers(this.#ledger.vector().clocks, held.ends)) return
     dues.askableAt = 0
     dues.waitMs = this.#askAgainMs
+    dues.isTooLarge = false
     dues.held = undefined
     if (held === undefined) return
     if (held.receipts > 0) this.#owe(dues, held.receipts)

@@ -8,6 +8,7 @@ import type { Part, Publication } from '../../actors/publication.ts'
 import { defineActor } from '../../actors/system/definition.ts'
 import type { Scope } from '../../actors/system/scope.ts'
 import { documentWork } from '../../crdt/work.ts'
+import { SeededRandom } from '../support/world.ts'
 import { codeOf, Machine, quiet } from './house.ts'
 
 const address = 'document/d'
@@ -53,11 +54,20 @@ class Client {
     return this.say({ type: 'document.sync', stateVector: Y.encodeStateVector(this.doc) })
   }
 
+  get isAsked(): boolean {
+    return this.heard.some(({ kind }) => kind === 'vector')
+  }
+
   /** Answers the oldest question that it has heard. */
-  answer(): Promise<void> {
+  async answer(): Promise<void> {
+    this.reply()
+    await this.#room.flush()
+  }
+
+  reply(): void {
     const at = this.heard.findIndex(({ kind }) => kind === 'vector')
     const [question] = this.heard.splice(at, 1) as [Part]
-    return this.say({ type: 'document.update', update: Y.encodeStateAsUpdate(this.doc, question.bytes), isAnswer: true })
+    this.tell({ type: 'document.update', update: Y.encodeStateAsUpdate(this.doc, question.bytes), isAnswer: true })
   }
 
   /** Makes a change and returns it. */
@@ -452,5 +462,59 @@ describe('a document', () => {
       counts.push(room.entries())
     }
     expect(new Set(counts.slice(1)).size).toBe(1)
+  })
+})
+
+describe('a client that wrote too much and then deletes', () => {
+  it('[DLF11] is asked for the rest within a second, though it has just answered and was refused', async () => {
+    const room = await Room.open({ maxBytes: 2_000, compareMs: 0 })
+    const a = await room.client('a').join()
+    await a.synchronise()
+    a.take()
+    await a.send(a.write('x'.repeat(1_900)))
+    await a.send(a.write('y'.repeat(800)))
+    await a.answer()
+    expect(a.take()).toEqual(['update', 'saved', 'refused'])
+    await a.send(a.change(() => a.doc.getText('text').delete(400, 2_000)))
+    await room.machine.clock.advance(1_000)
+    while (a.isAsked) await a.answer()
+    expect(a.take().filter((kind) => kind === 'saved')).toHaveLength(2)
+  })
+
+  it('[DLF11] has everything saved soon, whatever crosses on the way', async () => {
+    for (let seed = 0; seed < 100; seed++) {
+      const random = new SeededRandom(seed)
+      const room = await Room.open({ maxBytes: 2_000, compareMs: 0 })
+      const { clock } = room.machine
+      const a = await room.client('a').join()
+      await a.synchronise()
+      a.take()
+      const text = a.doc.getText('text')
+      const changes = [
+        () => text.insert(0, 'x'.repeat(1_000 + random.below(900))),
+        () => text.insert(0, 'y'.repeat(800 + random.below(2_200))),
+        ...(random.chance(0.3) ? [() => text.insert(0, 'z'.repeat(500))] : []),
+        // What stays is small enough; whether anything of it was here before is another matter.
+        () => text.delete(random.chance(0.3) ? 0 : 400, text.length - 800),
+      ]
+      const sent = changes.length
+      const until = clock.now() + 5_000
+      while (changes.length > 0 || clock.now() < until) {
+        const make = random.chance(0.5) ? changes.shift() : undefined
+        if (make !== undefined) a.tell({ type: 'document.update', update: a.change(make), isAnswer: false })
+        else if (a.isAsked && random.chance(0.5)) a.reply()
+        await clock.advance(random.below(40))
+        await quiet()
+      }
+      expect(
+        a.take().filter((kind) => kind === 'saved'),
+        `seed ${seed}`,
+      ).toHaveLength(sent)
+      expect(a.refusals, `seed ${seed}`).toEqual([])
+      const b = await room.client('b').join()
+      await b.ask()
+      for (const { kind, bytes } of b.heard) if (kind === 'update' || kind === 'state') Y.applyUpdate(b.doc, bytes)
+      expect(b.doc.getText('text').toString(), `seed ${seed}`).toBe(text.toString())
+    }
   })
 })
