@@ -63,6 +63,8 @@ export interface DocumentObserver extends LogObserver {
 
 const encoder = new TextEncoder()
 
+const storagePart = (code: ErrorCode | undefined): Part => ({ kind: 'storage', bytes: encoder.encode(code ?? '') })
+
 /** One document in memory. The handlers at the end of the file are its table; they are one line each. */
 class OpenDocument {
   readonly sessions = new Map<Address, Session>()
@@ -110,6 +112,7 @@ class OpenDocument {
         this.existence.changed()
         this.history.retain()
       },
+      storageChanged: (code) => this.#tellAll([storagePart(code)], ({ hearsOfStorage }) => hearsOfStorage),
     })
     this.existence.begin()
     this.#weigh()
@@ -183,15 +186,16 @@ class OpenDocument {
     }
   }
 
-  join(address: Address, { access, account, wantsReceipts, via = '' }: Participation): void {
+  join(address: Address, { access, account, wantsReceipts, wantsStorageNews: hearsOfStorage = false, via = '' }: Participation): void {
     if (this.sessions.has(address)) return
     const user = account.isAnonymous ? undefined : account.user
     const owner: AwarenessOwner = { id: address, user }
     const author: Author = { user: user ?? '', via }
     const dues = this.receipts.open(address, wantsReceipts)
-    this.sessions.set(address, { address, owner, author, dues, access })
+    this.sessions.set(address, { address, owner, author, dues, access, hearsOfStorage })
     this.#scope.watch(address)
     this.present(address)
+    if (hearsOfStorage && this.log.refusal !== undefined) this.tellStorage(address)
   }
 
   leave(address: Address): void {
@@ -283,6 +287,14 @@ class OpenDocument {
     this.#scope.tell(address, publication([{ kind: 'epoch', bytes: encoder.encode(epoch) }]))
   }
 
+  /** Whether the disk takes what is written, now and whenever that changes. */
+  tellStorage(address: Address): void {
+    const session = this.sessions.get(address)
+    if (session === undefined) return
+    session.hearsOfStorage = true
+    this.#scope.tell(address, publication([storagePart(this.log.refusal)]))
+  }
+
   // ── what the server itself does ────────────────────────────────────────────────────────────────────────────────
 
   /** Errors: `document.unknown`, `document.deleted`, `document.renamed`. */
@@ -323,10 +335,10 @@ class OpenDocument {
     this.#tellAll(parts)
   }
 
-  #tellAll(parts: readonly Part[]): void {
+  #tellAll(parts: readonly Part[], hears: (session: Session) => boolean = () => true): void {
     if (parts.length === 0) return
     const message = publication(parts)
-    for (const address of this.sessions.keys()) this.#scope.tell(address, message)
+    for (const session of this.sessions.values()) if (hears(session)) this.#scope.tell(session.address, message)
   }
 
   refuse(address: Address, code: ErrorCode, detail: string): void {
@@ -380,6 +392,7 @@ export const documentKind = (options: DocumentOptions) =>
         if (from !== undefined) document.intake.run(from, () => document.barrier(from, payload))
       },
       'document.epoch': (document, _message, { from }) => (from === undefined ? undefined : document.tellEpoch(from)),
+      'document.storage': (document, _message, { from }) => (from === undefined ? undefined : document.tellStorage(from)),
       'document.stateless': () => {},
       'document.pulse': (document, _message, { from }) => (from === undefined ? undefined : document.intake.taken(from)),
       'document.state': (document) => document.state(),

@@ -43,6 +43,7 @@ export interface Session {
   readonly author: Author
   readonly dues: Dues
   access: DocumentAccess
+  hearsOfStorage: boolean
 }
 
 export type EditRequest = Extract<DocumentMessage, { type: 'document.edit' }>

@@ -15,7 +15,7 @@ import { emptyUpdate, storedLimits, type UpdateInspection } from '../crdt/update
 import type { DocumentWork } from '../crdt/work.ts'
 import { Background } from './background.ts'
 import { isAtRest, isCommitting, isRefused, isSaved, Life } from './documentLife.ts'
-import { isTroupeError, TroupeError } from './errors.ts'
+import { type ErrorCode, isTroupeError, TroupeError } from './errors.ts'
 import { HistoryJournal, type HistoryOptions } from './historyJournal.ts'
 import type { Journals, Offset } from './journal.ts'
 import type { Scope } from './system/scope.ts'
@@ -63,6 +63,8 @@ export interface LogListener {
   readers(): number
   /** It has another size. */
   compacted(): void
+  /** The disk has begun to refuse commits, with this code; undefined: everything is on disk again. */
+  storageChanged(code: ErrorCode | undefined): void
 }
 
 const pageEntries = 5_000
@@ -104,6 +106,8 @@ export class DocumentLog {
   #saved: Offset
   /** Who waits for a compaction that the policy does not ask for. */
   #hurried: { readonly upTo: Offset; readonly resolve: () => void; readonly reject: (error: unknown) => void }[] = []
+  /** Why the disk refused the last commit; undefined: it did not. */
+  #refusal: ErrorCode | undefined
   /** Compactions that have failed since the last one that did not. */
   #failures = 0
 
@@ -230,12 +234,13 @@ export class DocumentLog {
     this.#listener?.flushed(batch.map(({ update }) => update))
     while (this.#owed[0] !== undefined && this.#owed[0].after <= last) this.#owed.shift()?.pay()
     this.#listener?.settled()
+    this.#setRefusal(undefined)
     if (!isSaved(this.life) || this.#listener?.hasNews()) this.plan()
     this.compactIfNeeded()
   }
 
   #refused(error: unknown): void {
-    const code = isTroupeError(error) ? error.code : 'internal'
+    const code: ErrorCode = isTroupeError(error) ? error.code : 'storage.failed'
     this.#options.observe?.commitRefused(code)
     if (hopeless.includes(code)) {
       if (isRefused(this.life)) this.#options.observe?.unsaved(-1)
@@ -255,6 +260,17 @@ export class DocumentLog {
     this.#isFlushPlanned = true
     this.#scope.after('flush', this.#retryMs, { type: 'document.flush' })
     this.#listener?.flushed([]) // presence goes on
+    this.#setRefusal(code)
+  }
+
+  get refusal(): ErrorCode | undefined {
+    return this.#refusal
+  }
+
+  #setRefusal(code: ErrorCode | undefined): void {
+    if (code === this.#refusal) return
+    this.#refusal = code
+    this.#listener?.storageChanged(code)
   }
 
   get #retryMs(): number {

@@ -30,6 +30,8 @@ export type DocumentRequest =
   | { readonly type: 'document.barrier'; readonly payload: Uint8Array }
   /** "Which epoch does the document have?" */
   | { readonly type: 'document.epoch' }
+  /** "Tell me, now and whenever it changes, whether the disk takes what is written." */
+  | { readonly type: 'document.storage' }
   /** A text of the application's own protocol; never stored. */
   | { readonly type: 'document.stateless'; readonly payload: string }
 
@@ -39,6 +41,8 @@ export interface Participation {
   readonly account: Account
   /** True: every update of this client is answered with a part `saved` or `refused`. False: the echo of the update is the answer. */
   readonly wantsReceipts: boolean
+  /** It is told when the disk refuses what clients write, and when it accepts again. Others may ask for that (`document.storage`). */
+  readonly wantsStorageNews?: boolean
   /** The epoch of the document that the client says it knows; undefined when it says nothing. */
   readonly epoch?: string
   /** By which way, where it is not an editor; see `Author`. */

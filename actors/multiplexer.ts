@@ -336,6 +336,7 @@ class Multiplexer {
       account,
       door: this.#input.door,
       wantsReceipts: true,
+      wantsStorageNews: true,
       sharesSocket: true,
       ...(epoch === undefined ? {} : { epoch }),
     } satisfies ConnectionInput)

@@ -18,6 +18,8 @@ export type Part =
   | { readonly kind: 'access'; readonly bytes: Uint8Array }
   /** Which history the document has, in UTF-8. */
   | { readonly kind: 'epoch'; readonly bytes: Uint8Array }
+  /** The disk refuses what clients write: the error code, in UTF-8. Empty: it takes it again, and everything is stored. */
+  | { readonly kind: 'storage'; readonly bytes: Uint8Array }
   /** A text of the application's own protocol, in UTF-8. */
   | { readonly kind: 'stateless'; readonly bytes: Uint8Array }
 

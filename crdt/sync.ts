@@ -2,7 +2,7 @@
  * The messages of y-protocols, on bytes. One WebSocket frame is one message: y-websocket up to 3.1 reads the first and drops
  * the rest. From y-protocols `PROTOCOL.md` and y-websocket 3.1:
  *
- *   frame      = 0 sync | 1 awareness | 2 auth | 3 | 102 status | 103 epoch                numbers are varUints, `block` is a length and bytes
+ *   frame      = 0 sync | 1 awareness | 2 auth | 3 | 102 status | 103 epoch | 104 storage    numbers are varUints, `block` is a length and bytes
  *   sync       = 0 block       step 1: my state vector; answer with step 2, then with your own step 1
  *              | 1 block       step 2: what you lack; makes the client "synced"
  *              | 2 block       an update
@@ -11,6 +11,7 @@
  *   3                          send me all awareness; y-sweet's client adds a payload, which is ignored
  *   102 block                  how much of mine have you saved; y-sweet
  *   103 block                  which epoch does the document have; the answer is a text. Troupe's own client
+ *   104 block                  tell me whether the disk takes the document's changes; the answer is a text, empty while it does. Troupe's own client
  *
  * Blocks are views into the frame, not copies. What they contain is not looked at here.
  */
@@ -28,6 +29,7 @@ export type Message =
   | { readonly type: 'auth.denied'; readonly reason: string }
   | { readonly type: 'sync.status'; readonly payload: Uint8Array }
   | { readonly type: 'epoch.query' }
+  | { readonly type: 'storage.query' }
 
 const trailing = new Refusal('trailing_bytes', 'bytes follow the message')
 const unknownMessage = new Refusal('kind', 'an unknown message')
@@ -69,6 +71,9 @@ const read = (): Message => {
     case 103:
       cursor.block()
       return { type: 'epoch.query' }
+    case 104:
+      cursor.block()
+      return { type: 'storage.query' }
     default:
       throw unknownMessage
   }

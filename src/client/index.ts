@@ -4,11 +4,12 @@
  *
  *   const shared = await openDocument({ url: 'wss://example.org', name: 'notes/today', token: () => fetchToken() })
  *   shared.on('state', (state) => show(state))            // connecting, saving, saved, stopped
+ *   shared.on('storage', (error) => warn(error))          // the server's disk refuses what is written; undefined: no more
  *   shared.on('reset', ({ doc, lost }) => bindEditor(doc))
  *
- * Below it is the unmodified `WebsocketProvider` of y-websocket 3.1: `provider`, `awareness` and `doc` are as everywhere. Two more
- * message types are spoken, both answered by Troupe alone (docs/wire/yjs.md): 102, which comes back when all that was sent before it is on
- * disk, and 103, which brings the epoch of the document.
+ * Below it is the unmodified `WebsocketProvider` of y-websocket 3.1: `provider`, `awareness` and `doc` are as everywhere. Three more
+ * message types are spoken, all answered by Troupe alone (docs/wire/yjs.md): 102, which comes back when all that was sent before it is on
+ * disk, 103, which brings the epoch of the document, and 104, which tells whether the server's disk takes what is written.
  */
 import * as decoding from 'lib0/decoding'
 import * as encoding from 'lib0/encoding'
@@ -58,6 +59,8 @@ export interface Reset extends Closed {
 
 interface Events {
   state: (state: DocumentState) => void
+  /** An error code, `storage.full` for instance; undefined: the disk accepts again, or the connection is gone. */
+  storage: (error: string | undefined) => void
   reset: (reset: Reset) => void
   /** The server refuses this client for good: log in again, choose another document. */
   closed: (closed: Closed) => void
@@ -66,6 +69,7 @@ interface Events {
 const messageSync = 0
 const messageSaved = 102
 const messageEpoch = 103
+const messageStorage = 104
 const syncStep1 = 0
 const epochKey = 'troupe.epoch'
 /** Between two connections, and between two tries to have a token; doubled each time. */
@@ -85,6 +89,8 @@ export class SharedDocument extends ObservableV2<Events> {
   state: DocumentState = 'connecting'
   /** Undefined until the document has one. */
   epoch: string | undefined
+  /** Why the server cannot store what is written at the moment: it keeps it and tries again. Undefined: it can. */
+  storageError: string | undefined
   readonly #options: OpenOptions
   #provider: WebsocketProvider | undefined
   #persistence: Persistence | undefined
@@ -219,6 +225,10 @@ export class SharedDocument extends ObservableV2<Events> {
       const bytes = decoding.readVarUint8Array(decoder)
       this.#heardEpoch(new TextDecoder().decode(bytes))
     }
+    provider.messageHandlers[messageStorage] = (_encoder, decoder) => {
+      const code = new TextDecoder().decode(decoding.readVarUint8Array(decoder))
+      this.#storageIs(code === '' ? undefined : code)
+    }
   }
 
   readonly #changed = (_update: Uint8Array, origin: unknown): void => {
@@ -232,12 +242,14 @@ export class SharedDocument extends ObservableV2<Events> {
     if (provider !== this.#provider || this.#isReady) return
     this.#isReady = true
     this.#become('saving')
+    provider.ws?.send(frame(messageStorage, new Uint8Array(0)))
     this.#ask()
   }
 
   #lost(): void {
     this.#isReady = false
     this.#asked = undefined
+    this.#storageIs(undefined)
     if (this.state !== 'stopped') this.#become('connecting')
   }
 
@@ -297,10 +309,17 @@ export class SharedDocument extends ObservableV2<Events> {
   #disconnect(): void {
     this.#isReady = false
     this.#asked = undefined
+    this.#storageIs(undefined)
     clearTimeout(this.#timer)
     this.doc.off('update', this.#changed)
     this.#provider?.destroy()
     this.#provider = undefined
+  }
+
+  #storageIs(error: string | undefined): void {
+    if (error === this.storageError) return
+    this.storageError = error
+    this.emit('storage', [error])
   }
 
   #become(state: DocumentState): void {

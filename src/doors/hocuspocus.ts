@@ -10,7 +10,7 @@
  *           | 2 2 scope                             server: you are in, `read-write` or `readonly`
  *           | 3                                     who is here?
  *           | 4 sync                                as 0
- *           | 5 text                                a message of the application
+ *           | 5 text                                a message of the application; of the server itself: `troupe.storage`
  *           | 6 text                                between servers; a client must not
  *           | 7 | 7 reason                          client: I leave; server: you are no longer synchronised
  *           | 8 1 | 8 0                             server: one of your changes is on disk; it was refused
@@ -141,10 +141,14 @@ const text = (value: string): Uint8Array => {
 const authenticated = Buffer.concat([Uint8Array.of(2, 2), text('read-write')])
 const authenticatedReader = Buffer.concat([Uint8Array.of(2, 2), text('readonly')])
 
+/** As a message of the application, for stock clients hand those on: `{"type":"troupe.storage","error":"storage.full"}`, later `null`. */
+const storageNews = (code: string): Uint8Array => text(JSON.stringify({ type: 'troupe.storage', error: code === '' ? null : code }))
+
 /** Type and body of a part, the large bytes apart; undefined: the protocol has no word for it. */
 const bodyOf = ({ kind, bytes }: Part): readonly [head: Uint8Array, bytes: Uint8Array] | undefined => {
   if (kind === 'saved') return [Uint8Array.of(8, 1), noBytes]
   if (kind === 'refused') return [Uint8Array.of(8, 0), noBytes]
+  if (kind === 'storage') return [Uint8Array.of(5), storageNews(Buffer.from(bytes).toString())]
   // Who may comment types; what the document does not take of it is refused change by change.
   if (kind === 'access') return [Buffer.from(bytes).toString() === 'read' ? authenticatedReader : authenticated, noBytes]
   const number = numbers[kind]

@@ -16,6 +16,8 @@
  *          ←── 102 payload ───────           yes
  *   ── 103 (empty) ──────────────→           which history is this?
  *          ←── 103 epoch ─────────           empty before the first change
+ *   ── 104 (empty) ──────────────→           tell me when the disk refuses what we write
+ *          ←── 104 code ──────────           at once, and whenever it changes; empty: all is well
  *
  * Numbers are varUints, the rest are length and bytes (see crdt/sync.ts). Source: y-protocols PROTOCOL.md, y-websocket 3.1, y-sweet's `sync-status`.
  */
@@ -26,6 +28,7 @@ import type { Decoded, Door } from './door.ts'
 /** y-sweet's clients count their changes and send the number; it comes back when all of them are on disk. */
 const syncStatus = 102
 const epoch = 103
+const storage = 104
 
 const decode = (frame: Uint8Array): Decoded => {
   const message = decodeMessage(frame)
@@ -45,6 +48,8 @@ const decode = (frame: Uint8Array): Decoded => {
       return { ok: true, message: { type: 'document.barrier', payload: message.payload } }
     case 'epoch.query':
       return { ok: true, message: { type: 'document.epoch' } }
+    case 'storage.query':
+      return { ok: true, message: { type: 'document.storage' } }
     case 'auth.denied':
       return { ok: false, detail: 'kind: a message that only servers send' }
   }
@@ -57,6 +62,7 @@ const numbers: Readonly<Partial<Record<Part['kind'], readonly number[]>>> = {
   awareness: [1],
   barrier: [syncStatus],
   epoch: [epoch],
+  storage: [storage],
 }
 
 const head = ({ kind, bytes }: Part): Uint8Array | undefined => {

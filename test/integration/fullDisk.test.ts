@@ -4,12 +4,16 @@ import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import * as Y from 'yjs'
 import { because, cleanUp, directory, faultLibrary, noMount, noShim, smallDisk, start } from '../support/badDisks.ts'
+import { closeTiptaps, openTiptap } from '../support/hocuspocus.ts'
 import type { Running } from '../support/process.ts'
 import { freePort, MiB } from '../support/processes.ts'
 import { until } from '../support/wait.ts'
 import { closeWires, WireClient } from '../support/wire.ts'
 
-cleanUp(closeWires)
+cleanUp(() => {
+  closeWires()
+  closeTiptaps()
+})
 
 interface Ready {
   readonly status: number
@@ -50,6 +54,8 @@ describe('a full disk', () => {
       old.close()
       const [a, b] = [await at('busy', true).synced(), await at('busy', true).synced()]
       await a.edit('acknowledged. ')
+      const told = openTiptap(`${server.ws}/hocuspocus`, 'busy')
+      await until(() => told.provider.synced, 'a Hocuspocus client')
 
       const filler = join(disk.directory, 'filler')
       const fill = (spareBytes: number) => {
@@ -68,6 +74,8 @@ describe('a full disk', () => {
       expect(await readiness(server)).toMatchObject({ status: 503, codes: expect.arrayContaining(['storage.full']) })
       const saved = a.savedClock
       a.text.insert(a.text.length, 'written on the full disk')
+      const failing = 'stateless {"type":"troupe.storage","error":"storage.full"}'
+      await until(() => told.events.includes(failing), 'the news that nothing can be stored')
       const reader = await at('old').synced()
       expect(reader.text.toString()).toBe('stored before the disk was full')
       expect((await at('busy').synced()).text.toString()).toContain('acknowledged. ')
@@ -76,6 +84,8 @@ describe('a full disk', () => {
 
       rmSync(filler)
       await until(() => a.isSaved, 'the acknowledgement of everything')
+      await until(() => told.events.at(-1) === 'stateless {"type":"troupe.storage","error":null}', 'the news that it can')
+      told.close()
       await until(async () => (await readiness(server)).status === 200, 'readiness')
       await until(() => b.text.toString() === a.text.toString(), 'the convergence')
       const [text, promises] = [a.text.toString(), [...a.acknowledged, ...b.acknowledged]]

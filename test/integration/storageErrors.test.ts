@@ -1,10 +1,12 @@
 /** Documents on a real store that refuses some of their commits, with stock providers of both wires. */
-import { afterEach, describe, expect, it } from 'vitest'
+import { afterEach, describe, expect, it, vi } from 'vitest'
+import { WebSocket } from 'ws'
 import type { Appended, Journals } from '../../actors/journal.ts'
+import { openDocument } from '../../src/client/index.ts'
 import { createTroupe, type Troupe, TroupeError } from '../../src/index.ts'
 import { openLmdbJournals } from '../../src/storage/lmdb.ts'
-import { closeEditors } from '../support/editors.ts'
-import { closeTiptaps, openTiptap } from '../support/hocuspocus.ts'
+import { closeEditors, openEditor } from '../support/editors.ts'
+import { closeTiptaps, majors, openTiptap, saved, type Tiptap } from '../support/hocuspocus.ts'
 import { type Expected, Passing } from '../support/passingJournals.ts'
 import { temporaryDirectory } from '../support/process.ts'
 import { realWorld } from '../support/realWorld.ts'
@@ -133,5 +135,42 @@ describe('a store that refuses all commits for a while', () => {
     expect(b.text.toString()).toBe('on a bad disk')
     b.close()
     await until(() => troupe.actors('document/').length === 0, 'the end of an idle document')
+  })
+
+  it('[SVE3] is heard of by its clients, at once or when they come, and so is its recovery', async () => {
+    const { journals, ws } = await start(directory())
+    const news = ({ events }: Tiptap) => events.filter((event) => event.startsWith('stateless'))
+    const failing = 'stateless {"type":"troupe.storage","error":"storage.failed"}'
+    const over = 'stateless {"type":"troupe.storage","error":null}'
+    const stock = openEditor(`${ws}/docs`, 'told')
+    const unknown = vi.spyOn(console, 'error')
+    cleanups.push(() => unknown.mockRestore())
+    const tiptaps = majors.map((major) => openTiptap(`${ws}/hocuspocus`, 'told', { major }))
+    const ownOptions = { url: ws, name: 'told', provider: { WebSocketPolyfill: WebSocket as never, disableBc: true } }
+    const own = await openDocument(ownOptions)
+    cleanups.push(() => own.close())
+    const heard: (string | undefined)[] = []
+    own.on('storage', (error) => heard.push(error))
+    await Promise.all([...tiptaps.map(saved), own.saved(), until(() => stock.provider.synced, 'a stock client')])
+    const [first] = tiptaps as [Tiptap, Tiptap]
+
+    journals.isRefused = () => true
+    first.text.insert(0, 'on a bad disk')
+    await until(() => tiptaps.every((one) => news(one).length > 0) && heard.length > 0, 'the news')
+    const [late, ownLate] = [openTiptap(`${ws}/hocuspocus`, 'told'), await openDocument(ownOptions)]
+    cleanups.push(() => ownLate.close())
+    await until(() => news(late).length > 0 && ownLate.storageError !== undefined, 'the news for those who come later')
+    const refused = journals.refused
+    await until(() => journals.refused > refused + 3, 'more tries')
+    expect([...tiptaps, late].map(news)).toEqual(Array(3).fill([failing]))
+    expect([heard, own.storageError, ownLate.storageError]).toEqual([['storage.failed'], 'storage.failed', 'storage.failed'])
+
+    journals.isRefused = () => false
+    await Promise.all([...tiptaps, late].map(saved))
+    await until(() => own.storageError === undefined && ownLate.storageError === undefined, 'good news')
+    expect([...tiptaps, late].map(news)).toEqual(Array(3).fill([failing, over]))
+    expect(heard).toEqual(['storage.failed', undefined])
+    await until(() => stock.text.toString() === 'on a bad disk', 'the change at the stock client')
+    expect(unknown).not.toHaveBeenCalled()
   })
 })
