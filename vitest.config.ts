@@ -13,7 +13,7 @@ export default defineConfig({
     reporters: ['default', './test/support/summaryReporter.ts'],
     globalSetup: ['./test/support/setup.ts'],
     projects: [
-      project('unit', ['test/{crdt,actors,auth,storage,contract,doors,config,sim,extend,http,house}/**/*.test.ts']),
+      project('unit', ['test/{crdt,actors,auth,documents,storage,contract,doors,config,sim,extend,http,house}/**/*.test.ts']),
       project('integration', ['test/integration/**/*.test.ts'], { testTimeout: 60_000 }),
       project('compat', ['test/compat/**/*.test.ts'], { testTimeout: 90_000 }),
       project('crash', ['test/crash/**/*.test.ts'], { testTimeout: 180_000 }),

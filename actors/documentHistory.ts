@@ -12,8 +12,9 @@
 import type { DocumentWork } from '../crdt/work.ts'
 import { isTroupeError, TroupeError } from './errors.ts'
 import { type HistoryHost, HistoryInquiry } from './historyInquiry.ts'
-import { HistoryJournal, type HistoryOptions } from './historyJournal.ts'
+import { HistoryJournal } from './historyJournal.ts'
 import type { HistoryRequest } from './historyMessages.ts'
+import type { HistoryOptions } from './historyOptions.ts'
 import type { Journals } from './journal.ts'
 import type { Scope } from './system/scope.ts'
 
@@ -24,6 +25,12 @@ interface Settings {
   readonly history?: HistoryOptions | undefined
 }
 
+const looking: ReadonlySet<HistoryRequest['type']> = new Set([
+  'document.history',
+  'document.view',
+  'document.diff',
+  'document.version.list',
+])
 /** Whoever comes when so many wait is sent away. */
 const mostWaiting = 32
 
@@ -74,16 +81,19 @@ export class DocumentHistory {
     const { existence } = this.#host
     if (existence.isBusy) await existence.whenFree()
     if (existence.refusal !== undefined) throw existence.refusal
-    await this.#settled()
+    await this.#settled(looking.has(request.type))
     const { journals, work } = this.#settings
     const journal = new HistoryJournal(journals, history.compression, this.#scope.id)
-    return new HistoryInquiry(work, journal, history, this.#host, this.#scope.now()).answer(request)
+    return new HistoryInquiry({ work, journal, options: history, host: this.#host, now: this.#scope.now() }).answer(request)
   }
 
-  /** Everything that was taken in so far is on disk. */
-  #settled(): Promise<void> {
+  /** Everything that was taken in so far is on disk. Whoever only looks is shown what is there, where the disk takes nothing more. */
+  #settled(isLooking: boolean): Promise<void> {
     return new Promise((resolve, reject) => {
-      this.#host.log.whenSaved(resolve, () => reject(new TroupeError('document.unavailable', this.#scope.address)))
+      this.#host.log.whenSaved(resolve, {
+        lost: () => reject(new TroupeError('document.unavailable', this.#scope.address)),
+        refused: (code) => (isLooking ? resolve() : reject(new TroupeError(code))),
+      })
     })
   }
 

@@ -1,7 +1,7 @@
 /** The history of a document goes along to its new name: the same entries, in a journal that begins with its first place. */
 import { decodeEntry, encodeEntry } from '../crdt/historyEntry.ts'
 import { TroupeError } from './errors.ts'
-import type { VersionList } from './historyJournal.ts'
+import { decodeVersions, encodeVersions } from './historyVersions.ts'
 import type { Journals, Offset } from './journal.ts'
 
 export interface MovedHistory {
@@ -11,9 +11,6 @@ export interface MovedHistory {
   /** Changes of the document that are in the history alone; its own journal goes on after them. */
   readonly skipped: Offset
 }
-
-const encoder = new TextEncoder()
-const decoder = new TextDecoder()
 
 /** Can be interrupted anywhere and called again, as long as the old journal is there. */
 export const moveHistory = async (journals: Journals, { journal, epoch }: MovedHistory, id: string): Promise<void> => {
@@ -44,8 +41,8 @@ export const moveHistory = async (journals: Journals, { journal, epoch }: MovedH
   }
   const stored = await journals.snapshot(journal)
   if (stored === undefined) return
-  const list = JSON.parse(decoder.decode(stored.data)) as VersionList // as it is written there
+  const list = decodeVersions(stored.data)
   const versions = list.versions.map(({ kept, ...version }) => ({ ...version, ...(kept !== undefined && { kept: kept - shift }) }))
-  const data = encoder.encode(JSON.stringify({ ...list, versions, epoch: list.epoch === epoch ? next : list.epoch }))
+  const data = encodeVersions({ ...list, versions, epoch: list.epoch === epoch ? next : list.epoch })
   await journals.saveSnapshot(target, Math.max(0, stored.offset - shift), data)
 }

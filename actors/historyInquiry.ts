@@ -1,12 +1,17 @@
 /** One request about the past of a document, while it is its turn: what to read, what the worker makes of it, what is written. */
+import type { RequestKey } from '../crdt/change.ts'
 import { type ChangeGroup, joinGroups, packChanges, unpackChanges } from '../crdt/history.ts'
-import type { Reverted } from '../crdt/historyRevert.ts'
+import type { Material } from '../crdt/historyReplay.ts'
+import type { Live, Reverted } from '../crdt/historyRevert.ts'
 import type { DocumentWork } from '../crdt/work.ts'
 import type { DocumentLog } from './documentLog.ts'
 import type { DocumentMessage, Edited } from './documentMessages.ts'
+import { checkSame } from './documentRequests.ts'
 import { TroupeError } from './errors.ts'
-import type { HistoryJournal, HistoryOptions, Material, NamedVersion } from './historyJournal.ts'
+import type { HistoryJournal, StoredState } from './historyJournal.ts'
 import type { HistoryDifference, HistoryPage, HistoryRequest, HistoryView, Moment, Pruned, Reversion } from './historyMessages.ts'
+import type { HistoryOptions } from './historyOptions.ts'
+import type { NamedVersion } from './historyVersions.ts'
 import type { Offset } from './journal.ts'
 import type { EpochMs } from './world.ts'
 
@@ -15,7 +20,18 @@ export interface HistoryHost {
   readonly log: DocumentLog
   /** Whether there is a document; it may be on its way to another name. */
   readonly existence: { readonly isBusy: boolean; readonly refusal: TroupeError | undefined; whenFree(): Promise<void> }
-  edit(message: Extract<DocumentMessage, { type: 'document.edit' }>): Promise<Edited>
+  readonly changes: {
+    edit(message: Extract<DocumentMessage, { type: 'document.edit' }>): Promise<Edited>
+    recall(request: RequestKey | undefined): Promise<Edited | undefined>
+  }
+}
+
+export interface InquiryNeeds {
+  readonly work: DocumentWork
+  readonly journal: HistoryJournal
+  readonly options: HistoryOptions
+  readonly host: HistoryHost
+  readonly now: EpochMs
 }
 
 type Request<Type extends HistoryRequest['type']> = Extract<HistoryRequest, { type: Type }>
@@ -49,20 +65,17 @@ export class HistoryInquiry {
   readonly #options: HistoryOptions
   readonly #host: HistoryHost
   readonly #now: EpochMs
-  /** Of the last change on disk, when its turn came. */
-  readonly #last: Offset
-  /** The document at that change. */
-  readonly #live: readonly [snapshot: Uint8Array, tail: readonly Uint8Array[]]
+  /** The document after the last change on disk, when its turn came. */
+  readonly #live: Live
 
-  constructor(work: DocumentWork, journal: HistoryJournal, options: HistoryOptions, host: HistoryHost, now: EpochMs) {
+  constructor({ work, journal, options, host, now }: InquiryNeeds) {
     this.#work = work
     this.#journal = journal
     this.#options = options
     this.#host = host
     this.#now = now
     const { saved, unsaved, document } = host.log
-    this.#last = saved
-    this.#live = [document.snapshot, document.tail.slice(0, document.tail.length - unsaved)]
+    this.#live = { at: saved, snapshot: document.snapshot, tail: document.tail.slice(0, document.tail.length - unsaved) }
   }
 
   answer(request: HistoryRequest): Promise<unknown> {
@@ -73,13 +86,18 @@ export class HistoryInquiry {
     'document.history': (request) => this.#page(request),
     'document.view': (request) => this.#view(request),
     'document.diff': (request) => this.#difference(request),
-    'document.version.list': async () => (await this.#journal.versions()).versions,
+    'document.version.list': async () => (await this.#journal.versions.list()).versions,
     'document.version.create': (request) => this.#createVersion(request),
     'document.version.rename': (request) => this.#renameVersion(request),
     'document.version.delete': (request) => this.#deleteVersion(request),
     'document.restore': (request) => this.#restore(request),
     'document.rollback': (request) => this.#rollback(request),
     'document.prune': ({ before }) => (before === undefined ? this.#retain() : this.#forget(before)),
+  }
+
+  /** Of the last change that is looked at. */
+  get #last(): Offset {
+    return this.#live.at
   }
 
   get #replayBytes(): number {
@@ -108,10 +126,17 @@ export class HistoryInquiry {
     return { offset: offset ?? found.before }
   }
 
+  /** Now, without `to`. */
+  async #end(to: Moment | undefined, start: Found): Promise<Found> {
+    const end = to === undefined ? { offset: this.#last } : await this.#find(to)
+    if (start.offset > end.offset) throw new TroupeError('command.bad_parameters', 'from: it comes after `to`')
+    return end
+  }
+
   /** What is needed to show the document at a moment. A version that outlived the history is a state of its own. */
   async #material({ offset, version }: Found, to = offset): Promise<Material> {
     if (version !== undefined && (await this.#isForgotten(version)))
-      return { base: await this.#journal.keptState(version), baseAt: offset, blocks: [] }
+      return { base: await this.#journal.versions.keptState(version), baseAt: offset, blocks: [] }
     return this.#journal.material(offset, to, this.#replayBytes)
   }
 
@@ -130,8 +155,8 @@ export class HistoryInquiry {
     let groups: ChangeGroup[] = []
     let seen = 0
     for await (const block of this.#journal.blocks(start, isForwards, this.#last)) {
-      const range = isForwards ? ([(groups.at(-1)?.to ?? from - 1) + 1, to] as const) : ([from, (groups[0]?.from ?? to + 1) - 1] as const)
-      const found = await this.#work.run('groupChanges', [block], ...range, gapMs)
+      const rest = isForwards ? { from: (groups.at(-1)?.to ?? from - 1) + 1, to } : { from, to: (groups[0]?.from ?? to + 1) - 1 }
+      const found = await this.#work.run('groupChanges', [block], rest, gapMs)
       groups = isForwards ? joinGroups(groups, found, gapMs) : joinGroups(found, groups, gapMs)
       seen += block.length
       if (groups.length > most || seen > pageBytes) break
@@ -148,80 +173,88 @@ export class HistoryInquiry {
   }
 
   async #show(found: Found, withContent: boolean) {
-    const { base, blocks, baseAt } = await this.#material(found)
-    return this.#work.run('historyView', base, blocks, baseAt, found.offset, withContent)
+    return this.#work.run('historyView', await this.#material(found), found.offset, withContent)
   }
 
   async #difference({ from, to, gapMs = defaultGapMs }: Request<'document.diff'>): Promise<HistoryDifference> {
     const start = await this.#find(from)
-    const end = to === undefined ? { offset: this.#last } : await this.#find(to)
-    if (start.offset > end.offset) throw new TroupeError('command.bad_parameters', 'from: it comes after `to`')
+    const end = await this.#end(to, start)
     const range = { from: start.offset, to: end.offset }
     if (start.version === undefined || !(await this.#isForgotten(start.version))) {
-      const { base, blocks, baseAt } = await this.#material(start, end.offset)
-      return { ...range, roots: await this.#work.run('historyDiff', base, blocks, baseAt, start.offset, end.offset, gapMs) }
+      const period = { after: start.offset, upTo: end.offset }
+      return { ...range, roots: await this.#work.run('historyDiff', await this.#material(start, end.offset), period, gapMs) }
     }
     // What happened since is forgotten in part: the difference is there, but nobody knows who made it.
-    const { base } = await this.#material(start)
+    const material = await this.#material(start)
     const { update } = await this.#show(end, false)
     const change = { offset: start.offset + 1, time: this.#now, author: { user: '', via: 'forgotten' }, update }
-    const roots = await this.#work.run('historyDiff', base, [packChanges([change])], start.offset, start.offset, change.offset, gapMs)
-    return { ...range, roots }
+    const period = { after: start.offset, upTo: change.offset }
+    return { ...range, roots: await this.#work.run('historyDiff', { ...material, blocks: [packChanges([change])] }, period, gapMs) }
   }
 
   // ── going back ─────────────────────────────────────────────────────────────────────────────────────────────────
 
-  async #restore({ to, user }: Request<'document.restore'>): Promise<Reversion> {
+  async #restore({ to, user, request }: Request<'document.restore'>): Promise<Reversion> {
+    const done = await this.#host.changes.recall(request)
+    if (done !== undefined) return reversionOf(done)
     const found = await this.#find(to)
-    const { base, blocks, baseAt } = await this.#material(found, this.#last)
-    const reverted = await this.#work.run('historyRestore', base, blocks, baseAt, found.offset, this.#last, ...this.#live)
-    return this.#edit(reverted, user, 'restore')
+    const material = await this.#material(found, this.#last)
+    const reverted = await this.#work.run('historyRestore', material, found.offset, this.#live)
+    return this.#edit(reverted, user, 'restore', request)
   }
 
-  async #rollback({ of, from, to, user }: Request<'document.rollback'>): Promise<Reversion> {
+  async #rollback({ of, from, to, user, request }: Request<'document.rollback'>): Promise<Reversion> {
+    const done = await this.#host.changes.recall(request)
+    if (done !== undefined) return reversionOf(done)
     const start = from === undefined ? await this.#journal.firstMoment() : await this.#find(from)
-    const end = to === undefined ? { offset: this.#last } : await this.#find(to)
-    if (start.offset > end.offset) throw new TroupeError('command.bad_parameters', 'from: it comes after `to`')
-    const { base, blocks, baseAt } = await this.#journal.material(start.offset, this.#last, this.#replayBytes)
-    const range = { from: start.offset, to: end.offset, last: this.#last }
-    const reverted = await this.#work.run('historyRollback', base, blocks, baseAt, range, of, ...this.#live)
-    return this.#edit(reverted, user, 'rollback')
+    const end = await this.#end(to, start)
+    const material = await this.#journal.material(start.offset, this.#last, this.#replayBytes)
+    const period = { after: start.offset, upTo: end.offset, author: of }
+    const reverted = await this.#work.run('historyRollback', material, period, this.#live)
+    return this.#edit(reverted, user, 'rollback', request)
   }
 
-  async #edit({ update, means }: Reverted, user: string, via: string): Promise<Reversion> {
+  async #edit({ update, means }: Reverted, user: string, via: string, key: RequestKey | undefined): Promise<Reversion> {
     if (update === undefined) return { offset: this.#last, means }
     this.#check()
-    const { offset } = await this.#host.edit({ type: 'document.edit', update, author: { user, via } })
+    const request = key && { ...key, answer: means }
+    const { offset } = await this.#host.changes.edit({ type: 'document.edit', update, author: { user, via }, request })
     return { offset, means }
   }
 
   // ── versions ───────────────────────────────────────────────────────────────────────────────────────────────────
 
   async #version(id: string): Promise<NamedVersion> {
-    const version = (await this.#journal.versions()).versions.find((one) => one.id === id)
+    const version = (await this.#journal.versions.list()).versions.find((one) => one.id === id)
     if (version === undefined) throw new TroupeError('document.version_unknown', id)
     return version
   }
 
-  async #createVersion({ name, description = '', user, at }: Request<'document.version.create'>): Promise<NamedVersion> {
+  async #createVersion({ name, description = '', user, at, request }: Request<'document.version.create'>): Promise<NamedVersion> {
+    const done = request && (await this.#journal.versions.list()).versions.find((one) => one.request?.id === request.id)
+    if (request !== undefined && done?.request !== undefined) {
+      checkSame(request, done.request)
+      return done
+    }
     const { offset } = at === undefined ? { offset: this.#last } : await this.#find(at)
     const { offset: first } = await this.#journal.firstMoment()
     if (offset < first) throw new TroupeError('document.pruned', `it begins with ${first}`)
-    const list = await this.#journal.versions()
+    const list = await this.#journal.versions.list()
     const most = this.#options.versions ?? defaultVersions
     if (list.versions.length >= most) throw new TroupeError('document.full', `documents.historyVersions ${most}`)
     const time = await this.#timeOf(offset)
-    const version: NamedVersion = { id: String(list.next), name, description, user, offset, time, createdAt: this.#now }
+    const made = { id: String(list.next), name, description, user, offset, time, createdAt: this.#now }
+    const version: NamedVersion = { ...made, ...(request && { request: { id: request.id, hash: request.hash } }) }
     const versions = [...list.versions, version].sort((a, b) => a.offset - b.offset || Number(a.id) - Number(b.id))
     this.#check()
-    await this.#journal.saveVersions({ ...list, next: list.next + 1, versions })
+    await this.#journal.versions.save({ ...list, next: list.next + 1, versions })
     return version
   }
 
   /** Of the change at this offset; now, when it is not there to be asked. */
   async #timeOf(offset: Offset): Promise<EpochMs> {
     for await (const block of this.#journal.blocks(offset - 1, true, this.#last))
-      return unpackChanges(block, offset, offset)[0]?.time ?? this.#now
+      return unpackChanges(block, { from: offset, to: offset })[0]?.time ?? this.#now
     return this.#now
   }
 
@@ -238,9 +271,9 @@ export class HistoryInquiry {
   }
 
   async #saveVersions(change: (versions: readonly NamedVersion[]) => readonly NamedVersion[]): Promise<void> {
-    const list = await this.#journal.versions()
+    const list = await this.#journal.versions.list()
     this.#check()
-    await this.#journal.saveVersions({ ...list, versions: change(list.versions) })
+    await this.#journal.versions.save({ ...list, versions: change(list.versions) })
   }
 
   // ── forgetting ─────────────────────────────────────────────────────────────────────────────────────────────────
@@ -257,8 +290,8 @@ export class HistoryInquiry {
     if (isTooLarge) cut = Math.max(cut, await this.#journal.offsetOfBytes(keepBytes * (1 - overdueShare)))
     if (cut > first) {
       const state = await this.#journal.stateUpTo(cut)
-      if (state !== undefined) await this.#prune(state.offset, state.place)
-      else if (bytes <= rewrittenBytes || isTooLarge) await this.#prune(cut)
+      if (state !== undefined) await this.#prune(state)
+      else if (bytes <= rewrittenBytes || isTooLarge) await this.#prune({ offset: cut })
     }
     return this.#pruned()
   }
@@ -267,7 +300,7 @@ export class HistoryInquiry {
   async #forget(before: Moment): Promise<Pruned> {
     const { offset } = await this.#find(before)
     await this.#host.log.compactAll()
-    if (offset > (await this.#journal.firstMoment()).offset) await this.#prune(offset)
+    if (offset > (await this.#journal.firstMoment()).offset) await this.#prune({ offset })
     return this.#pruned()
   }
 
@@ -277,17 +310,19 @@ export class HistoryInquiry {
   }
 
   /** Versions from before get a state of their own; so do those whose state lies where it is cut. */
-  async #prune(offset: Offset, place?: number): Promise<void> {
-    const list = await this.#journal.versions()
+  async #prune(cut: StoredState | { readonly offset: Offset }): Promise<void> {
+    const { offset } = cut
+    const list = await this.#journal.versions.list()
     const kept = new Map<string, Uint8Array>()
     for (const version of list.versions) {
-      const staysWhereItIs = place !== undefined && version.kept !== undefined && version.kept >= place
+      const staysWhereItIs = 'place' in cut && version.kept !== undefined && version.kept >= cut.place
       if (version.offset < offset && !staysWhereItIs)
         kept.set(version.id, (await this.#show({ offset: version.offset, version }, false)).update)
     }
-    const begin =
-      place === undefined ? { state: (await this.#show({ offset }, false)).update, time: await this.#timeOf(offset) } : { place }
+    const begin = 'place' in cut ? cut : { offset, time: await this.#timeOf(offset), update: (await this.#show({ offset }, false)).update }
     this.#check()
-    await this.#journal.prune(offset, begin, list, kept)
+    await this.#journal.prune(begin, list, kept)
   }
 }
+
+const reversionOf = ({ offset, answer }: Edited): Reversion => ({ offset, means: answer as Reversion['means'] }) // as it was written

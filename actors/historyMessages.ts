@@ -1,12 +1,15 @@
 /**
  * What a document is asked about its past. All are asks. Errors of all: `document.no_history`, `document.busy`, `document.unavailable`, those of
- * the store; of those with a `Moment`: `document.pruned`, `document.version_unknown`; of those that look at content: `document.history_too_large`.
+ * the store; of those with a `Moment`: `document.pruned`, `document.version_unknown`; of those that look at content: `document.history_too_large`;
+ * of those with a `request`: `document.key_reused`, and what was done before is answered as it was then; of those that change the
+ * document: `document.outcome_unknown`, as for `document.edit`.
  */
+import type { RequestKey } from '../crdt/change.ts'
 import type { Content } from '../crdt/content.ts'
 import type { ChangeGroup } from '../crdt/history.ts'
 import type { Difference } from '../crdt/historyDiff.ts'
 import type { RevertedAuthor } from '../crdt/historyRevert.ts'
-import type { NamedVersion } from './historyJournal.ts'
+import type { NamedVersion } from './historyVersions.ts'
 import type { Offset } from './journal.ts'
 import type { EpochMs } from './world.ts'
 
@@ -38,12 +41,13 @@ export type HistoryRequest =
       readonly description?: string
       readonly user: string
       readonly at?: Moment
+      readonly request?: RequestKey | undefined
     }
   /** `NamedVersion`. */
   | { readonly type: 'document.version.rename'; readonly id: string; readonly name?: string; readonly description?: string }
   | { readonly type: 'document.version.delete'; readonly id: string }
   /** `Reversion`. The document gets the content that it had, as a change of `user`. */
-  | { readonly type: 'document.restore'; readonly to: Moment; readonly user: string }
+  | { readonly type: 'document.restore'; readonly to: Moment; readonly user: string; readonly request?: RequestKey | undefined }
   /**
    * `Reversion`. What this author did after `from` up to `to` (default: ever) is taken back, as a change of `user`; what others did
    * stays.
@@ -54,6 +58,7 @@ export type HistoryRequest =
       readonly from?: Moment
       readonly to?: Moment
       readonly user: string
+      readonly request?: RequestKey | undefined
     }
   /** `Pruned`. What was before this moment is forgotten for good; named versions stay. Without `before`: what the options say. */
   | { readonly type: 'document.prune'; readonly before?: Moment }

@@ -1,10 +1,6 @@
 /**
- * A lane: one document on a socket that several documents share, as the multiplexer keeps it.
- *
- *              token                    account found             document joined
- *   waiting ──────────→ (being checked) ─────────────→ joining ─────────────────→ open
- *      │                      │                           │  ↑                     │
- *      └──(none in time)──────┴──(refused)─→ denied       └─ resting ←──(must come back)
+ * A lane: one document on a socket that several documents share. This is what its client has said there and what it is owed;
+ * laneLife.ts says in which stage it is.
  *
  * What the client says before the lane is open waits, within bounds. When something of it is lost, there or because the
  * connection behind the lane ended, the lane has a gap: after the next join the server asks for what the client has.
@@ -12,10 +8,7 @@
  * The client counts the changes that it was given no receipt for. The lane counts along, so that receipts which were lost in
  * a gap can be made good; without them the client would show "not saved" for ever.
  */
-import type { Account } from './account.ts'
 import type { DocumentRequest } from './documentMessages.ts'
-import type { Address } from './system/address.ts'
-import type { EpochMs } from './world.ts'
 
 export interface LaneLimits {
   /** Messages of one lane that wait until it is open. Default 128. */
@@ -23,15 +16,6 @@ export interface LaneLimits {
   /** Bytes that wait so on all lanes of a socket. Default 1 MiB. */
   readonly pendingBytes: number
 }
-
-export type Stage =
-  /** For a token, or until the one that came is checked. */
-  | { readonly kind: 'waiting' }
-  | { readonly kind: 'joining' | 'open'; readonly connection: Address; readonly account: Account }
-  /** The document could not be had; it is tried again. Without an account, the client is asked for a token first. */
-  | { readonly kind: 'resting'; readonly account: Account | undefined }
-  /** Until another token comes, nothing that the client says here is looked at. */
-  | { readonly kind: 'denied' }
 
 /** A state vector above this is not kept: after a gap such a client gets the whole document. */
 const vectorBytes = 4 * 1024
@@ -75,21 +59,10 @@ export interface Waiting {
 export class Lane {
   /** As the client spells it, with the session. */
   readonly name: string
-  /** As its tenant knows it. */
-  readonly document: string
-  stage: Stage = { kind: 'waiting' }
-  /** A token is being looked at; the latest that came meanwhile is looked at next. */
-  isChecking = false
-  nextToken: string | undefined
-  /** In a row. */
-  failures = 0
-  openedAt: EpochMs = 0
   /** Something that the client said, or was to hear, is lost. */
   hasGap = false
   /** The state vector that the client last told: it has at least this. */
   vector: Uint8Array | undefined
-  /** Expiry for which a new token was asked. */
-  askedFor: EpochMs | undefined
   readonly #limits: LaneLimits
   readonly #waiting: Waiting
   #pending: DocumentRequest[] = []
@@ -101,9 +74,8 @@ export class Lane {
   #lost = 0
   #isAnswerDue = false
 
-  constructor(name: string, document: string, limits: LaneLimits, waiting: Waiting) {
+  constructor(name: string, limits: LaneLimits, waiting: Waiting) {
     this.name = name
-    this.document = document
     this.#limits = limits
     this.#waiting = waiting
   }

@@ -12,8 +12,8 @@ import type { Sink } from './socketLife.ts'
 interface Owner {
   /** Something goes out. */
   said(): void
-  joined(lane: Lane, sink: LaneSink): void
-  ended(lane: Lane, sink: LaneSink, code: ErrorCode, detail: string): void
+  joined(sink: LaneSink): void
+  ended(sink: LaneSink, code: ErrorCode, detail: string): void
 }
 
 const saved: Part = { kind: 'saved', bytes: noBytes }
@@ -78,7 +78,7 @@ export class LaneSink implements Sink<Publication> {
   resume(): void {
     if (this.#isEnded) return
     this.#greet()
-    this.#owner.joined(this.#lane, this)
+    this.#owner.joined(this)
   }
   /** The multiplexer counts for the whole socket. */
   handled(): void {}
@@ -86,7 +86,7 @@ export class LaneSink implements Sink<Publication> {
   close(code: ErrorCode, detail: string): void {
     if (this.#isEnded) return
     this.end()
-    this.#owner.ended(this.#lane, this, code, detail)
+    this.#owner.ended(this, code, detail)
   }
 
   /** A client that does not read does not read on any lane. */

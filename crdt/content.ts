@@ -1,16 +1,21 @@
 /**
- * The content of a Yjs type as JSON, without knowing what the type is for: a root type that comes out of an update has no kind, and an
- * application may use one as text here and as list there. So each type is its sequence and its keys, whatever it has of both.
+ * The content of a document as its history shows it, compares it and puts it back: all of it, as JSON, without knowing what a type is
+ * for. A root that comes out of an update has no kind, and an application may use one as text here and as list there. So each type
+ * is its sequence and its keys, whatever it has of both.
  *
  *   Content = { type?, name?, content?: Run[], keys?: { key: Value } }
  *   Run     = { insert: text | Content, attributes? } | { insert: { embed }, attributes? } | { values: Value[] }
  *   Value   = JSON | Content (with `type`) | { binary: base64 } | { document: guid }
  *
  * `sees` says which part of an item is there; by default all that is not deleted. So the past can be read from a document that was
- * not garbage-collected.
+ * not garbage-collected; the methods of Yjs types know only the present.
+ *
+ * What programs read is another form (jsonView.ts), plain and with less in it: no formats of a text, no keys of a list. Were moments
+ * compared in that one, bold that became italic would be no difference, and would not be restored.
  */
 import * as Y from 'yjs'
 import { base64 } from './base64.ts'
+import { scalarJson } from './jsonValue.ts'
 
 export type Value = unknown // JSON: it goes through `toJson` below
 
@@ -34,12 +39,12 @@ export type TypeName = 'text' | 'list' | 'map' | 'element' | 'fragment' | 'xml_t
 export type Sees = (item: Y.Item) => readonly (readonly [from: number, to: number])[]
 
 const nothing: readonly (readonly [number, number])[] = []
-export const seesPresent: Sees = (item) => (item.deleted ? nothing : [[0, item.length]])
+const seesPresent: Sees = (item) => (item.deleted ? nothing : [[0, item.length]])
 
 export type AnyType = Y.AbstractType<unknown>
 
 /** A subclass comes before its parent. */
-export const typeName = (type: AnyType): TypeName | undefined => {
+const typeName = (type: AnyType): TypeName | undefined => {
   if (type instanceof Y.XmlText) return 'xml_text'
   if (type instanceof Y.XmlElement) return 'element'
   if (type instanceof Y.XmlFragment) return 'fragment'
@@ -56,12 +61,10 @@ export const headOf = (type: AnyType): Pick<Content, 'type' | 'name'> => {
   return { ...(kind === undefined ? {} : { type: kind }), ...(name === undefined ? {} : { name }) }
 }
 
-/** JSON has neither undefined nor bytes. */
 const toJson = (value: unknown): Value => {
   if (value instanceof Uint8Array) return { binary: base64.encode(value) }
-  if (typeof value === 'bigint') return String(value)
   if (Array.isArray(value)) return value.map(toJson)
-  if (typeof value !== 'object' || value === null) return value === undefined ? null : value
+  if (typeof value !== 'object' || value === null) return scalarJson(value)
   return Object.fromEntries(Object.entries(value).map(([key, inner]) => [key, toJson(inner)]))
 }
 
@@ -82,8 +85,12 @@ export const runOf = (item: Y.Item, from: number, to: number, sees: Sees): Run =
   return { values: valuesOf(item, from, to, sees) }
 }
 
+/** As an object whose names are in order, so that equal contents are spelled alike. */
+export const byName = <Given>(entries: Iterable<readonly [name: string, Given]>): Readonly<Record<string, Given>> =>
+  Object.fromEntries([...entries].sort(([a], [b]) => (a < b ? -1 : 1)))
+
 export const withAttributes = <Given extends object>(run: Given, attributes: ReadonlyMap<string, Value>): Given =>
-  attributes.size === 0 ? run : { ...run, attributes: Object.fromEntries([...attributes].sort(([a], [b]) => (a < b ? -1 : 1))) }
+  attributes.size === 0 ? run : { ...run, attributes: byName(attributes) }
 
 /** A formatting mark changes what holds from here on; null ends it. */
 export const applyMark = (attributes: Map<string, Value>, { key, value }: Y.ContentFormat): void => {
@@ -117,18 +124,18 @@ const sequenceOf = (type: AnyType, sees: Sees): Run[] => {
 }
 
 /** The item of a key that is there: the newest, as a rule; in the past, one of those that it replaced. */
-export const seenAt = (newest: Y.Item, sees: Sees): Y.Item | undefined => {
+const seenAt = (newest: Y.Item, sees: Sees): Y.Item | undefined => {
   for (let item: Y.Item | null = newest; item !== null; item = item.left) if (sees(item).length > 0) return item
   return undefined
 }
 
-const keysOf = (type: AnyType, sees: Sees): Record<string, Value> => {
+const keysOf = (type: AnyType, sees: Sees): Readonly<Record<string, Value>> => {
   const keys: [string, Value][] = []
   for (const [key, newest] of type._map) {
     const item = seenAt(newest, sees)
     if (item !== undefined) keys.push([key, valuesOf(item, 0, item.length, sees).at(-1)])
   }
-  return Object.fromEntries(keys.sort(([a], [b]) => (a < b ? -1 : 1)))
+  return byName(keys)
 }
 
 export const contentOf = (type: AnyType, sees: Sees = seesPresent): Content => {
@@ -144,16 +151,5 @@ export const rootsOf = (doc: Y.Doc, sees: Sees = seesPresent): Readonly<Record<s
     const { content, keys } = contentOf(type as AnyType, sees)
     if (content !== undefined || keys !== undefined) roots.push([name, { ...(content && { content }), ...(keys && { keys }) }])
   }
-  return Object.fromEntries(roots.sort(([a], [b]) => (a < b ? -1 : 1)))
+  return byName(roots)
 }
-
-/** The text of a content, that of nested types included; blocks end a line. */
-export const textOf = ({ content = [] }: Content): string =>
-  content
-    .map(({ insert }) => {
-      if (typeof insert === 'string') return insert
-      if (insert === undefined || 'embed' in insert) return ''
-      const { type } = insert as Content
-      return textOf(insert as Content) + (type === 'element' ? '\n' : '')
-    })
-    .join('')

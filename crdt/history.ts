@@ -13,7 +13,7 @@
  */
 import * as decoding from 'lib0/decoding'
 import * as encoding from 'lib0/encoding'
-import type { Author } from './change.ts'
+import { type Author, isSameAuthor } from './change.ts'
 import { inspectUpdate, storedLimits } from './update.ts'
 
 /** A change with its place in the history. */
@@ -25,10 +25,14 @@ export interface PastChange {
   readonly update: Uint8Array
 }
 
-/** Neighbouring changes of one author. */
-export interface ChangeGroup {
+/** Changes by their offsets, both included. */
+export interface OffsetRange {
   readonly from: number
   readonly to: number
+}
+
+/** Neighbouring changes of one author. */
+export interface ChangeGroup extends OffsetRange {
   /** When the first and the last of them were stored. */
   readonly began: number
   readonly ended: number
@@ -88,8 +92,8 @@ export const packChanges = (changes: readonly PastChange[]): Uint8Array => {
   return encoding.toUint8Array(encoder)
 }
 
-/** The changes of a block whose offsets lie within these, both included. Their updates are views into it. */
-export const unpackChanges = (block: Uint8Array, from = 0, to = Number.POSITIVE_INFINITY): PastChange[] => {
+/** The changes of a block that lie within these offsets. Their updates are views into it. */
+export const unpackChanges = (block: Uint8Array, { from = 0, to = Number.POSITIVE_INFINITY }: Partial<OffsetRange> = {}): PastChange[] => {
   const decoder = decoding.createDecoder(block)
   const first = decoding.readVarUint(decoder)
   const count = decoding.readVarUint(decoder)
@@ -121,31 +125,8 @@ export const unpackChanges = (block: Uint8Array, from = 0, to = Number.POSITIVE_
 }
 
 /** The changes of several blocks, in their order. */
-export function* changesOf(blocks: readonly Uint8Array[], from = 0, to = Number.POSITIVE_INFINITY): Iterable<PastChange> {
-  for (const block of blocks) yield* unpackChanges(block, from, to)
-}
-
-const isSameAuthor = (a: Author, b: Author): boolean => a.user === b.user && a.via === b.via
-
-/** Oldest first. A group ends where somebody else goes on, and where nothing came for longer than `gapMs`. */
-export const groupChanges = (blocks: readonly Uint8Array[], from: number, to: number, gapMs: number): ChangeGroup[] => {
-  const groups: ChangeGroup[] = []
-  for (const { offset, time, author, update } of changesOf(blocks, from, to)) {
-    const inspection = inspectUpdate(update, storedLimits)
-    const inserted = inspection.ok ? inspection.ranges.reduce((sum, range) => sum + range.to - range.from, 0) : 0
-    const last = groups.at(-1)
-    if (last !== undefined && isSameAuthor(last.author, author) && time - last.ended <= gapMs) {
-      groups[groups.length - 1] = {
-        ...last,
-        to: offset,
-        ended: time,
-        changes: last.changes + 1,
-        bytes: last.bytes + update.length,
-        inserted: last.inserted + inserted,
-      }
-    } else groups.push({ from: offset, to: offset, began: time, ended: time, author, changes: 1, bytes: update.length, inserted })
-  }
-  return groups
+export function* changesOf(blocks: readonly Uint8Array[], range?: Partial<OffsetRange>): Iterable<PastChange> {
+  for (const block of blocks) yield* unpackChanges(block, range)
 }
 
 /** Offset of the last change that was stored at `time` or before; undefined when all of these came later. */
@@ -158,18 +139,39 @@ export const offsetAt = (blocks: readonly Uint8Array[], time: number): number | 
   return found
 }
 
+// ── groups ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+const groupOf = ({ offset, time, author, update }: PastChange): ChangeGroup => {
+  const inspection = inspectUpdate(update, storedLimits)
+  const inserted = inspection.ok ? inspection.ranges.reduce((sum, range) => sum + range.to - range.from, 0) : 0
+  return { from: offset, to: offset, began: time, ended: time, author, changes: 1, bytes: update.length, inserted }
+}
+
+/** A group ends where somebody else goes on, and where nothing came for longer than `gapMs`. */
+const addGroup = (groups: ChangeGroup[], next: ChangeGroup, gapMs: number): void => {
+  const last = groups.at(-1)
+  if (last === undefined || !isSameAuthor(last.author, next.author) || next.began - last.ended > gapMs) groups.push(next)
+  else
+    groups[groups.length - 1] = {
+      ...last,
+      to: next.to,
+      ended: next.ended,
+      changes: last.changes + next.changes,
+      bytes: last.bytes + next.bytes,
+      inserted: last.inserted + next.inserted,
+    }
+}
+
+/** Oldest first. */
+export const groupChanges = (blocks: readonly Uint8Array[], range: OffsetRange, gapMs: number): ChangeGroup[] => {
+  const groups: ChangeGroup[] = []
+  for (const change of changesOf(blocks, range)) addGroup(groups, groupOf(change), gapMs)
+  return groups
+}
+
 /** Of two stretches of history that follow each other; the group at the seam may be one. */
 export const joinGroups = (left: readonly ChangeGroup[], right: readonly ChangeGroup[], gapMs: number): ChangeGroup[] => {
-  const [last, first] = [left.at(-1), right[0]]
-  if (last === undefined || first === undefined || !isSameAuthor(last.author, first.author) || first.began - last.ended > gapMs)
-    return [...left, ...right]
-  const seam: ChangeGroup = {
-    ...last,
-    to: first.to,
-    ended: first.ended,
-    changes: last.changes + first.changes,
-    bytes: last.bytes + first.bytes,
-    inserted: last.inserted + first.inserted,
-  }
-  return [...left.slice(0, -1), seam, ...right.slice(1)]
+  const groups = [...left]
+  for (const group of right) addGroup(groups, group, gapMs)
+  return groups
 }

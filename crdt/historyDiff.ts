@@ -16,6 +16,7 @@ import * as Y from 'yjs'
 import {
   type AnyType,
   applyMark,
+  byName,
   contentOf,
   headOf,
   runOf,
@@ -25,7 +26,7 @@ import {
   valuesOf,
   withAttributes,
 } from './content.ts'
-import { type By, type Traced, trace } from './historyReplay.ts'
+import { type By, type Material, type Period, type Traced, trace } from './historyReplay.ts'
 
 export interface Step {
   readonly retain?: number
@@ -83,7 +84,7 @@ class Comparison {
       const found = this.#typeOf(type as AnyType)
       if (found !== undefined) roots.push([name, found])
     }
-    return Object.fromEntries(roots.sort(([a], [b]) => (a < b ? -1 : 1)))
+    return byName(roots)
   }
 
   #pieces(item: Y.Item): readonly Piece[] {
@@ -163,7 +164,7 @@ class Comparison {
       const found = this.#key(newest)
       if (found !== undefined) keys.push([key, found])
     }
-    return Object.fromEntries(keys.sort(([a], [b]) => (a < b ? -1 : 1)))
+    return byName(keys)
   }
 
   #key(newest: Y.Item): KeyChange | undefined {
@@ -243,16 +244,9 @@ const joinSteps = (last: Step, step: Step): Step | undefined => {
   return undefined
 }
 
-/** `base` is the state after the change `baseAt`; `gapMs` as in `trace`. */
-export const diff = (
-  base: Uint8Array,
-  blocks: readonly Uint8Array[],
-  baseAt: number,
-  from: number,
-  to: number,
-  gapMs: number,
-): Readonly<Record<string, Difference>> => {
-  const traced = trace(base, blocks, baseAt, from, to, gapMs)
+/** What the period did; `gapMs` as in `trace`. */
+export const diff = (material: Material, period: Period, gapMs: number): Readonly<Record<string, Difference>> => {
+  const traced = trace(material, period, { gapMs })
   try {
     return new Comparison(traced).roots()
   } finally {

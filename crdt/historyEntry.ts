@@ -58,15 +58,7 @@ export const decodeEntry = (stored: Uint8Array): HistoryEntry | undefined => {
   const kind = kinds[decoding.readUint8(decoder) - 1]
   if (kind === undefined) return undefined
   const epoch = decoding.readVarString(decoder)
-  const [begin, base, sinceBase, total, from, to, fromTime, toTime] = numbers.map(() => decoding.readVarUint(decoder)) as [
-    number,
-    number,
-    number,
-    number,
-    number,
-    number,
-    number,
-    number,
-  ] // as many as there are names
-  return { kind, epoch, begin, base, sinceBase, total, from, to, fromTime, toTime, compressed: stored.subarray(decoder.pos) }
+  const read = Object.fromEntries(numbers.map((name) => [name, decoding.readVarUint(decoder)]))
+  const head = read as Record<(typeof numbers)[number], number> // each name has one
+  return { kind, epoch, ...head, compressed: stored.subarray(decoder.pos) }
 }

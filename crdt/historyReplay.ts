@@ -5,10 +5,25 @@
  * What could not be integrated when it came is dropped here, as it was then.
  */
 import * as Y from 'yjs'
-import type { Author } from './change.ts'
+import { type Author, isSameAuthor } from './change.ts'
 import { type Content, rootsOf } from './content.ts'
 import { changesOf, type PastChange } from './history.ts'
 import { installLinearMerge } from './linearMerge.ts'
+
+/** What the past is made from. */
+export interface Material {
+  /** The document after the change `baseAt`, as an update; no bytes for nothing. */
+  readonly base: Uint8Array
+  readonly baseAt: number
+  /** The changes after it (history.ts); there may be some from before, too. */
+  readonly blocks: readonly Uint8Array[]
+}
+
+/** A stretch of history: what lies between the document after one change and after another. */
+export interface Period {
+  readonly after: number
+  readonly upTo: number
+}
 
 export interface View {
   /** The document as one update. */
@@ -23,23 +38,17 @@ const apply = (doc: Y.Doc, update: Uint8Array): void => {
   doc.store.pendingDs = null
 }
 
-/** The state before the first change: `base`, an update or no bytes. The caller destroys it. */
-export const open = (base: Uint8Array, gc: boolean): Y.Doc => {
+/** The document after the change `to`. The caller destroys it. */
+export const replay = ({ base, baseAt, blocks }: Material, to: number, { gc }: { readonly gc: boolean }): Y.Doc => {
   installLinearMerge()
   const doc = new Y.Doc({ gc })
   apply(doc, base)
+  for (const { update } of changesOf(blocks, { from: baseAt + 1, to })) apply(doc, update)
   return doc
 }
 
-/** The state after the change `to`; `base` is that of some change before. The caller destroys it. */
-export const replay = (base: Uint8Array, blocks: readonly Uint8Array[], baseAt: number, to: number, gc: boolean): Y.Doc => {
-  const doc = open(base, gc)
-  for (const { update } of changesOf(blocks, baseAt + 1, to)) apply(doc, update)
-  return doc
-}
-
-export const view = (base: Uint8Array, blocks: readonly Uint8Array[], baseAt: number, to: number, withContent: boolean): View => {
-  const doc = replay(base, blocks, baseAt, to, true)
+export const view = (material: Material, to: number, withContent: boolean): View => {
+  const doc = replay(material, to, { gc: true })
   try {
     return { update: Y.encodeStateAsUpdate(doc), roots: withContent ? rootsOf(doc) : {} }
   } finally {
@@ -101,32 +110,25 @@ export class Attribution {
   }
 }
 
-/** What a stretch of history did to a document that was not garbage-collected. */
+/** What a period did to a document that was not garbage-collected. */
 export interface Traced {
   /** Destroyed by the caller. */
   readonly doc: Y.Doc
-  /** Clocks below these were there before. */
-  readonly before: ReadonlyMap<number, number>
   readonly inserted: Attribution
   /** A deletion that was there already belongs to whoever made it first. */
   readonly deleted: Attribution
 }
 
-/**
- * Applies the changes after `from` up to `to` to the document at `from`, and keeps apart what each brought. Changes of one author
- * that follow each other within `gapMs` count as one. Only those that `wants` names are attributed.
- */
-export const trace = (
-  base: Uint8Array,
-  blocks: readonly Uint8Array[],
-  baseAt: number,
-  from: number,
-  to: number,
-  gapMs: number,
-  wants: (change: PastChange) => boolean = () => true,
-): Traced => {
-  const doc = replay(base, blocks, baseAt, from, false)
-  const before = Y.decodeStateVector(Y.encodeStateVector(doc))
+interface Tracing {
+  /** Changes of one author that follow each other within this time count as one. Default 0. */
+  readonly gapMs?: number
+  /** Only these are attributed. Default: all. */
+  readonly wants?: (change: PastChange) => boolean
+}
+
+/** Applies the changes of the period one by one, and keeps apart what each brought. */
+export const trace = (material: Material, { after, upTo }: Period, { gapMs = 0, wants = () => true }: Tracing = {}): Traced => {
+  const doc = replay(material, after, { gc: false })
   const inserted = new Attribution()
   const deleted = new Attribution()
   let by: { author: Author; began: number; ended: number } | undefined
@@ -139,15 +141,14 @@ export const trace = (
     }
     for (const [client, ranges] of deleteSet.clients) for (const { clock, len } of ranges) deleted.add(client, clock, len, by)
   })
-  for (const change of changesOf(blocks, from + 1, to)) {
+  for (const change of changesOf(material.blocks, { from: after + 1, to: upTo })) {
     const { author, time, update } = change
-    if (by === undefined || by.author.user !== author.user || by.author.via !== author.via || time - by.ended > gapMs)
-      by = { author, began: time, ended: time }
-    else by.ended = time
+    if (by !== undefined && isSameAuthor(by.author, author) && time - by.ended <= gapMs) by.ended = time
+    else by = { author, began: time, ended: time }
     isWanted = wants(change)
     apply(doc, update)
   }
   inserted.settle()
   deleted.settle()
-  return { doc, before, inserted, deleted }
+  return { doc, inserted, deleted }
 }

@@ -10,9 +10,22 @@ import * as Y from 'yjs'
 import type { Author } from './change.ts'
 import { materialize } from './compact.ts'
 import { type AnyType, rootsOf } from './content.ts'
-import { type Attribution, open, replay, trace } from './historyReplay.ts'
+import type { PastChange } from './history.ts'
+import { type Attribution, type Material, type Period, replay, trace } from './historyReplay.ts'
 
 export type RevertedAuthor = Pick<Author, 'user'> & Partial<Pick<Author, 'via'>>
+
+/** The document as it is, after the change `at`. */
+export interface Live {
+  readonly at: number
+  readonly snapshot: Uint8Array
+  readonly tail: readonly Uint8Array[]
+}
+
+/** Whose changes of a period are taken back; `via` undefined: by whatever way. */
+export interface AuthoredPeriod extends Period {
+  readonly author: RevertedAuthor
+}
 
 export interface Reverted {
   /** Undefined: there is nothing to do. */
@@ -36,11 +49,11 @@ const deleteSetOf = (stretches: Iterable<readonly [client: number, clock: number
 }
 
 /** Somebody whose work is not undone has something in this type. */
-const keepsOthers = (type: AnyType, { inserted }: Undone): boolean => {
+const keepsOthers = (type: AnyType, inserted: Attribution): boolean => {
   const isOthers = (item: Y.Item): boolean => {
     if (item.deleted) return false
     if (item.countable && !inserted.has(item.id.client, item.id.clock)) return true
-    return item.content instanceof Y.ContentType && keepsOthers(item.content.type as AnyType, { inserted } as Undone)
+    return item.content instanceof Y.ContentType && keepsOthers(item.content.type as AnyType, inserted)
   }
   for (let item = type._start; item !== null; item = item.right) if (isOthers(item)) return true
   for (const item of type._map.values()) if (isOthers(item)) return true
@@ -76,7 +89,7 @@ const undo = (doc: Y.Doc, undone: Undone): Uint8Array | undefined => {
   const manager = new Y.UndoManager(doc, {
     ignoreRemoteMapChanges: undone.isEveryone,
     deleteFilter: (item) =>
-      undone.isEveryone || !(item.content instanceof Y.ContentType) || !keepsOthers(item.content.type as AnyType, undone),
+      undone.isEveryone || !(item.content instanceof Y.ContentType) || !keepsOthers(item.content.type as AnyType, undone.inserted),
   })
   manager.undoStack.push({ insertions, deletions: deleteSetOf(wanted), meta: new Map() })
   manager.undo()
@@ -130,7 +143,7 @@ const replace = (doc: Y.Doc, target: Y.Doc): Uint8Array | undefined => {
 // ── what is asked for ────────────────────────────────────────────────────────────────────────────────────────────
 
 /** The update if the live document looks like `target` with it, else one that replaces what differs. */
-const settle = (found: Uint8Array | undefined, target: Y.Doc, snapshot: Uint8Array, tail: readonly Uint8Array[]): Reverted => {
+const settle = (found: Uint8Array | undefined, target: Y.Doc, { snapshot, tail }: Live): Reverted => {
   const wanted = looks(target)
   const live = materialize(snapshot, tail)
   try {
@@ -151,52 +164,27 @@ const settle = (found: Uint8Array | undefined, target: Y.Doc, snapshot: Uint8Arr
 }
 
 /**
- * Brings the live document (`snapshot` and `tail`, the state after the change `last`) back to what it was after `to`. With nothing
- * but a base, the state at `baseAt`, that is brought back.
+ * Brings the live document back to what it was after the change `to`. Where the material has no changes but only the state at `to`,
+ * there is nothing to undo, and what differs is replaced.
  */
-export const restore = (
-  base: Uint8Array,
-  blocks: readonly Uint8Array[],
-  baseAt: number,
-  to: number,
-  last: number,
-  snapshot: Uint8Array,
-  tail: readonly Uint8Array[],
-): Reverted => {
-  if (blocks.length === 0) {
-    const target = open(base, true)
-    try {
-      return settle(undefined, target, snapshot, tail)
-    } finally {
-      target.destroy()
-    }
-  }
-  const target = replay(base, blocks, baseAt, to, true)
-  const { doc, inserted, deleted } = trace(base, blocks, baseAt, to, last, 0)
+export const restore = (material: Material, to: number, live: Live): Reverted => {
+  const target = replay(material, to, { gc: true })
+  const { doc, inserted, deleted } = trace(material, { after: to, upTo: live.at })
   try {
-    return settle(undo(doc, { isEveryone: true, inserted, deleted }), target, snapshot, tail)
+    return settle(undo(doc, { isEveryone: true, inserted, deleted }), target, live)
   } finally {
     target.destroy()
     doc.destroy()
   }
 }
 
-/** Takes back what one author did after the change `from` up to `to`; `via` undefined: by whatever way. Work of others stays. */
-export const rollback = (
-  base: Uint8Array,
-  blocks: readonly Uint8Array[],
-  baseAt: number,
-  range: { readonly from: number; readonly to: number; readonly last: number },
-  author: RevertedAuthor,
-  snapshot: Uint8Array,
-  tail: readonly Uint8Array[],
-): Reverted => {
-  const { doc, inserted, deleted } = trace(base, blocks, baseAt, range.from, range.last, 0, ({ offset, author: { user, via } }) => {
-    return offset <= range.to && user === author.user && via === (author.via ?? via)
-  })
+/** Takes back what one author did in the period. Work of others stays, and so does what came later. */
+export const rollback = (material: Material, { after, upTo, author }: AuthoredPeriod, live: Live): Reverted => {
+  const wants = ({ offset, author: { user, via } }: PastChange) => offset <= upTo && user === author.user && via === (author.via ?? via)
+  const { doc, inserted, deleted } = trace(material, { after, upTo: live.at }, { wants })
   try {
     const found = undo(doc, { isEveryone: false, inserted, deleted })
-    return found === undefined ? { update: undefined, means: 'none' } : settle(found, doc, snapshot, tail)
+    return found === undefined ? { update: undefined, means: 'none' } : settle(found, doc, live)
   } finally {
     doc.destroy()
   }

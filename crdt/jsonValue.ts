@@ -3,6 +3,21 @@
 export type Json = null | boolean | number | string | readonly Json[] | JsonObject
 export type JsonObject = { readonly [key: string]: Json }
 
+/** A value that is no object, in JSON's words: it has neither undefined nor NaN, nor numbers of any length. */
+export const scalarJson = (value: unknown): Json => {
+  switch (typeof value) {
+    case 'string':
+    case 'boolean':
+      return value
+    case 'number':
+      return Number.isFinite(value) ? value : null
+    case 'bigint':
+      return value.toString()
+    default:
+      return null
+  }
+}
+
 /** Why something cannot be read or done, with a text for people. */
 export class Unreadable extends Error {}
 

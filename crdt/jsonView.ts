@@ -1,5 +1,6 @@
 /**
- * What lies in a document, as JSON.
+ * What lies in a document, as JSON for programs that know no Yjs. (Its history has a form of its own, content.ts, in which nothing is
+ * left out.)
  *
  *   Y.Map, Y.Array          object, array
  *   Y.Text                  text without formats; embedded objects are left out
@@ -19,24 +20,12 @@
  */
 import * as Y from 'yjs'
 import { base64 } from './base64.ts'
-import { type Json, type JsonObject, objectOf, type Walk } from './jsonValue.ts'
+import { type Json, type JsonObject, objectOf, scalarJson, type Walk } from './jsonValue.ts'
 import { knownRoot } from './roots.ts'
 
 export const jsonOf = (value: unknown, walk: Walk, depth = 0): Json => {
   walk.step(depth, typeof value === 'string' ? value.length : 0)
-  switch (typeof value) {
-    case 'string':
-    case 'boolean':
-      return value
-    case 'number':
-      return Number.isFinite(value) ? value : null
-    case 'bigint':
-      return value.toString()
-    case 'object':
-      return value === null ? null : jsonOfObject(value, walk, depth)
-    default:
-      return null
-  }
+  return typeof value === 'object' && value !== null ? jsonOfObject(value, walk, depth) : scalarJson(value)
 }
 
 const jsonOfObject = (value: object, walk: Walk, depth: number): Json => {

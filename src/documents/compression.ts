@@ -4,7 +4,7 @@
  */
 import { promisify } from 'node:util'
 import { brotliCompress, brotliDecompress, constants } from 'node:zlib'
-import type { Compression, HistoryOptions } from '../../actors/historyJournal.ts'
+import type { Compression, HistoryOptions } from '../../actors/historyOptions.ts'
 import type { Config } from '../config.ts'
 
 const compress = promisify(brotliCompress)

@@ -30,7 +30,7 @@ const inlineBytes = 32 * 1024
 const defaultJobMs = 60_000
 const defaultInspectMs = 5_000
 /** Somebody waits for these: a client for its change, a journal for becoming shorter. */
-const urgent: ReadonlySet<JobName> = new Set<JobName>(['inspect', 'integrablePart', 'compact'])
+const urgent: ReadonlySet<JobName> = new Set<JobName>(['inspect', 'integrablePart', 'splitUpdates', 'compact'])
 /** Reading is forty times as fast as applying, so it is done in place up to where its callers draw the line. */
 const isAlwaysElsewhere: ReadonlySet<JobName> = new Set<JobName>(['inspect'])
 /**
@@ -48,16 +48,22 @@ interface Waiting {
   readonly reject: (error: unknown) => void
 }
 
+/** Bytes lie in what is given, in its lists, and in the fields of its plain objects. */
+const fieldsOf = (value: unknown): readonly [string, unknown][] | undefined =>
+  typeof value === 'object' && value !== null && Object.getPrototypeOf(value) === Object.prototype ? Object.entries(value) : undefined
+
 /** A clone of a view clones all that lies behind it; a view into a shared buffer becomes one of its own. */
 const own = (value: unknown): unknown => {
+  if (value instanceof Uint8Array) return value.byteLength === value.buffer.byteLength ? value : value.slice()
   if (Array.isArray(value)) return value.map(own)
-  if (!(value instanceof Uint8Array)) return value
-  return value.byteLength === value.buffer.byteLength ? value : value.slice()
+  const fields = fieldsOf(value)
+  return fields === undefined ? value : Object.fromEntries(fields.map(([name, field]) => [name, own(field)]))
 }
 
 const sizeOf = (value: unknown): number => {
   if (value instanceof Uint8Array) return value.length
-  return Array.isArray(value) ? value.reduce((sum: number, part) => sum + sizeOf(part), 0) : 0
+  const parts = Array.isArray(value) ? value : (fieldsOf(value) ?? []).map(([, field]) => field)
+  return parts.reduce((sum: number, part) => sum + sizeOf(part), 0)
 }
 
 const closed = () => new Error('the worker of documents is closed')

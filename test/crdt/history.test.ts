@@ -2,16 +2,22 @@ import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import * as Y from 'yjs'
 import { compact } from '../../crdt/compact.ts'
-import { rootsOf, textOf } from '../../crdt/content.ts'
+import { rootsOf } from '../../crdt/content.ts'
 import { groupChanges, offsetAt, type PastChange, packChanges, unpackChanges } from '../../crdt/history.ts'
 import { type Difference, diff } from '../../crdt/historyDiff.ts'
-import { view } from '../../crdt/historyReplay.ts'
-import { restore, rollback } from '../../crdt/historyRevert.ts'
-import { blocksOf, charsOf, pastOf, randomPast, typedTrace, writers } from './pasts.ts'
+import { type Material, view } from '../../crdt/historyReplay.ts'
+import { type Live, restore, rollback } from '../../crdt/historyRevert.ts'
+import { blocksOf, charsOf, pastOf, randomPast, textOf, typedTrace, writers } from './pasts.ts'
 import { docOf } from './sessions.ts'
 
 const nothing = new Uint8Array(0)
 const gapMs = 300_000
+
+const materialOf = (past: readonly PastChange[], changesEach?: number): Material => ({
+  base: nothing,
+  baseAt: 0,
+  blocks: blocksOf(past, changesEach),
+})
 
 const at = (past: readonly PastChange[], offset: number) => docOf(past.slice(0, offset).map(({ update }) => update))
 /** As a server has it: garbage-collected, and through a compaction or two. */
@@ -23,6 +29,7 @@ const live = (past: readonly PastChange[]): Uint8Array => {
   if (!compaction.ok) throw new Error(compaction.code)
   return compaction.snapshot
 }
+const liveOf = (past: readonly PastChange[]): Live => ({ at: past.length, snapshot: live(past), tail: [] })
 const liveWith = (past: readonly PastChange[], update: Uint8Array | undefined): Y.Doc => docOf([live(past), ...(update ? [update] : [])])
 
 describe('a block of changes', () => {
@@ -37,7 +44,7 @@ describe('a block of changes', () => {
         const sorted = changes.map(({ time }) => time).sort((a, b) => a - b)
         const past = changes.map((given, i) => ({ ...given, offset: first + i, time: sorted[i] as number }))
         expect(unpackChanges(packChanges(past))).toEqual(past)
-        expect(unpackChanges(packChanges(past), first + 1, first + 2)).toEqual(past.slice(1, 3))
+        expect(unpackChanges(packChanges(past), { from: first + 1, to: first + 2 })).toEqual(past.slice(1, 3))
       }),
     )
   })
@@ -46,7 +53,7 @@ describe('a block of changes', () => {
     const past = pastOf([nothing, nothing, nothing, nothing, nothing], (i) => (i === 2 ? 'bob' : 'ann')).map((change) =>
       change.offset === 5 ? { ...change, time: 1_000_000 } : change,
     )
-    const groups = groupChanges(blocksOf(past, 2), 0, 9, 60_000)
+    const groups = groupChanges(blocksOf(past, 2), { from: 0, to: 9 }, 60_000)
     expect(groups.map(({ author, from, to, began, ended }) => [author.user, from, to, began, ended])).toEqual([
       ['ann', 1, 2, 1_000, 2_000],
       ['bob', 3, 3, 3_000, 3_000],
@@ -69,14 +76,14 @@ describe('a view', () => {
   for (const seed of [11, 12, 13])
     it(`[HIS1] at every offset is what the changes up to there make, from any state before (seed ${seed})`, () => {
       const past = randomPast(seed, 60)
-      const blocks = blocksOf(past, 7)
+      const material = materialOf(past, 7)
       for (let offset = 0; offset <= past.length; offset += 3) {
         const expected = rootsOf(at(past, offset))
         const baseAt = offset >> 1
-        expect(view(nothing, blocks, 0, offset, true).roots).toEqual(expected)
-        expect(view(live(past.slice(0, baseAt)), blocks, baseAt, offset, true).roots).toEqual(expected)
+        expect(view(material, offset, true).roots).toEqual(expected)
+        expect(view({ ...material, base: live(past.slice(0, baseAt)), baseAt }, offset, true).roots).toEqual(expected)
       }
-      const { update, roots } = view(nothing, blocks, 0, past.length, true)
+      const { update, roots } = view(material, past.length, true)
       expect(rootsOf(docOf([update]))).toEqual(roots)
       expect(Object.keys(roots).length).toBeGreaterThan(2)
     })
@@ -110,10 +117,9 @@ describe('a difference', () => {
       fc.property(fc.integer(), fc.double({ min: 0, max: 1, noNaN: true }), (seed, share) => {
         const { past, writer, remover } = writers(seed, 60, ['ann', 'bob', 'eve'])
         const from = Math.floor(share * past.length)
-        const blocks = blocksOf(past, 9)
         const before = at(past, from).getText('t').toString()
         const after = at(past, past.length).getText('t').toString()
-        const { t = {} } = diff(nothing, blocks, 0, from, past.length, gapMs)
+        const { t = {} } = diff(materialOf(past, 9), { after: from, upTo: past.length }, gapMs)
         expect(sides(t, before)).toEqual({ before, after })
         for (const { insert, delete: gone, by } of t.content ?? []) {
           for (const char of typeof insert === 'string' ? insert : '') expect(by?.author.user).toBe(writer.get(char))
@@ -131,7 +137,7 @@ describe('a difference', () => {
     doc.transact(() => first(doc))
     doc.transact(() => then(doc))
     const past = pastOf(updates, (i) => ['ann', 'bob'][i] as string)
-    return diff(nothing, blocksOf(past), 0, 1, 2, gapMs)
+    return diff(materialOf(past), { after: 1, upTo: 2 }, gapMs)
   }
   const bob = { author: { user: 'bob', via: '' }, began: 2_000, ended: 2_000 }
 
@@ -217,7 +223,7 @@ describe('a difference', () => {
 
   it('is empty between equal moments', () => {
     const past = randomPast(21, 40)
-    expect(diff(nothing, blocksOf(past), 0, 20, 20, gapMs)).toEqual({})
+    expect(diff(materialOf(past), { after: 20, upTo: 20 }, gapMs)).toEqual({})
   })
 })
 
@@ -225,10 +231,10 @@ describe('restoring', () => {
   for (const seed of [31, 32, 33, 34, 35, 36])
     it(`[HIS3] gives exactly what a view of that moment shows, as one edit that fits the collected document (seed ${seed})`, () => {
       const past = randomPast(seed, 90)
-      const blocks = blocksOf(past, 10)
+      const material = materialOf(past, 10)
       let undone = 0
       for (let offset = 0; offset < past.length; offset += 9) {
-        const { update, means } = restore(nothing, blocks, 0, offset, past.length, live(past), [])
+        const { update, means } = restore(material, offset, liveOf(past))
         if (means === 'undo') undone++
         expect(rootsOf(liveWith(past, update))).toEqual(rootsOf(at(past, offset)))
       }
@@ -237,13 +243,13 @@ describe('restoring', () => {
 
   it('needs no history between: a state is enough', () => {
     const past = randomPast(41, 80)
-    const { update } = restore(live(past.slice(0, 30)), [], 30, 30, past.length, live(past), [])
+    const { update } = restore({ base: live(past.slice(0, 30)), baseAt: 30, blocks: [] }, 30, liveOf(past))
     expect(rootsOf(liveWith(past, update))).toEqual(rootsOf(at(past, 30)))
   })
 
   it('[HIS3] keeps what others type at the same time', () => {
     const past = randomPast(42, 60)
-    const { update } = restore(nothing, blocksOf(past), 0, 20, past.length, live(past), [])
+    const { update } = restore(materialOf(past), 20, liveOf(past))
     const editor = docOf([live(past)])
     editor.getText('text').insert(0, 'meanwhile ')
     Y.applyUpdate(editor, update as Uint8Array)
@@ -252,7 +258,7 @@ describe('restoring', () => {
 
   it('does nothing when nothing differs', () => {
     const past = randomPast(43, 30)
-    expect(restore(nothing, blocksOf(past), 0, past.length, past.length, live(past), [])).toEqual({ update: undefined, means: 'none' })
+    expect(restore(materialOf(past), past.length, liveOf(past))).toEqual({ update: undefined, means: 'none' })
   })
 })
 
@@ -261,8 +267,7 @@ describe('taking back what one author did', () => {
     fc.assert(
       fc.property(fc.integer(), (seed) => {
         const { past, writer, remover, order } = writers(seed, 60, ['ann', 'bob', 'eve'])
-        const range = { from: 0, to: past.length, last: past.length }
-        const { update } = rollback(nothing, blocksOf(past, 9), 0, range, { user: 'bob' }, live(past), [])
+        const { update } = rollback(materialOf(past, 9), { after: 0, upTo: past.length, author: { user: 'bob' } }, liveOf(past))
         const expected = [...order()].filter((char) => writer.get(char) !== 'bob' && (remover.get(char) ?? 'bob') === 'bob').join('')
         expect(liveWith(past, update).getText('t').toString()).toBe(expected)
       }),
@@ -289,7 +294,7 @@ describe('taking back what one author did', () => {
           (first.now.includes(char) || !first.ever.includes(char))
         const end = charsAt(past.length).now
         const expected = [...order()].filter((char) => !inserted(char) && (end.includes(char) || removed(char))).join('')
-        const { update } = rollback(nothing, blocksOf(past, 9), 0, { from, to, last: past.length }, { user: 'bob' }, live(past), [])
+        const { update } = rollback(materialOf(past, 9), { after: from, upTo: to, author: { user: 'bob' } }, liveOf(past))
         expect(liveWith(past, update).getText('t').toString()).toBe(expected)
       }),
       { numRuns: 60 },
@@ -313,8 +318,7 @@ describe('taking back what one author did', () => {
       while (by.length < updates.length) by.push(['ann', 'bob'][i % 2] as string)
     }
     const past = pastOf(updates, (i) => by[i] as string)
-    const range = { from: 0, to: past.length, last: past.length }
-    return liveWith(past, rollback(nothing, blocksOf(past), 0, range, { user: 'bob' }, live(past), []).update)
+    return liveWith(past, rollback(materialOf(past), { after: 0, upTo: past.length, author: { user: 'bob' } }, liveOf(past)).update)
   }
   const map = (doc: Y.Doc) => doc.getMap('m')
   const nobody = () => {}
@@ -400,20 +404,19 @@ describe('taking back what one author did', () => {
   for (const seed of [51, 52, 53, 54])
     it(`of everybody leaves nothing (seed ${seed})`, () => {
       const past = randomPast(seed, 60).map((change) => ({ ...change, author: { user: 'all', via: '' } }))
-      const range = { from: 0, to: past.length, last: past.length }
-      const { update } = rollback(nothing, blocksOf(past), 0, range, { user: 'all' }, live(past), [])
+      const { update } = rollback(materialOf(past), { after: 0, upTo: past.length, author: { user: 'all' } }, liveOf(past))
       expect(rootsOf(liveWith(past, update))).toEqual({})
     })
 })
 
 describe('two people who really wrote together', () => {
   const { past, removedBy, endContent } = typedTrace('friendsforever')
-  const blocks = blocksOf(past, 1_000)
+  const material = materialOf(past, 1_000)
   const whole = new Y.Doc({ gc: false })
   for (const { update } of past) Y.applyUpdate(whole, update)
 
   it('are told apart: what is there now, by whom', () => {
-    const { t } = diff(nothing, blocks, 0, 0, past.length, gapMs)
+    const { t } = diff(material, { after: 0, upTo: past.length }, gapMs)
     const by: Record<string, string> = {}
     let text = ''
     for (const { insert, by: who } of t?.content ?? []) {
@@ -431,8 +434,7 @@ describe('two people who really wrote together', () => {
 
   for (const agent of [0, 1])
     it(`can be taken apart: what the other wrote and did not delete, without agent ${agent}`, () => {
-      const range = { from: 0, to: past.length, last: past.length }
-      const { update, means } = rollback(nothing, blocks, 0, range, { user: `agent${agent}` }, live(past), [])
+      const { update, means } = rollback(material, { after: 0, upTo: past.length, author: { user: `agent${agent}` } }, liveOf(past))
       let expected = ''
       for (let item = whole.getText('t')._start; item !== null; item = item.right) {
         if (!(item.content instanceof Y.ContentString) || item.id.client === 100 + agent) continue
@@ -450,8 +452,8 @@ describe('two people who really wrote together', () => {
     for (const { update, offset } of past) {
       Y.applyUpdate(doc, update)
       if (offset % 2_500 !== 0) continue
-      const { roots } = view(nothing, blocks, 0, offset, true)
-      expect(textOf(roots.t ?? {})).toBe(doc.getText('t').toString())
+      const { roots } = view(material, offset, true)
+      expect(textOf(roots.t)).toBe(doc.getText('t').toString())
     }
   })
 })

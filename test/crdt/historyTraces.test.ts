@@ -10,10 +10,9 @@ import { brotliCompressSync, brotliDecompressSync, constants, gunzipSync } from 
 import { describe, expect, it } from 'vitest'
 import * as Y from 'yjs'
 import { compact } from '../../crdt/compact.ts'
-import { textOf } from '../../crdt/content.ts'
 import { packChanges } from '../../crdt/history.ts'
 import { view } from '../../crdt/historyReplay.ts'
-import { pastOf } from './pasts.ts'
+import { pastOf, textOf } from './pasts.ts'
 import { type Trace, trace } from './traces.ts'
 
 const compress = (bytes: Uint8Array): Uint8Array =>
@@ -77,16 +76,14 @@ const check = (given: Trace, moments: number) => {
     if (state === undefined) throw new Error('there is one at 0')
     const last = blocks.slice(state.blocks, Math.ceil(offset / changesEach))
     const began = performance.now()
-    const base = brotliDecompressSync(state.compressed)
-    const { roots } = view(
-      base,
-      last.map((block) => brotliDecompressSync(block)),
-      state.offset,
-      offset,
-      true,
-    )
+    const material = {
+      base: brotliDecompressSync(state.compressed),
+      baseAt: state.offset,
+      blocks: last.map((block) => brotliDecompressSync(block)),
+    }
+    const { roots } = view(material, offset, true)
     times.push(performance.now() - began)
-    expect([offset, textOf(roots.t ?? {})]).toEqual([offset, expected])
+    expect([offset, textOf(roots.t)]).toEqual([offset, expected])
   }
   expect(doc.getText('t').toString()).toBe(given.endContent)
   const whole = Y.encodeStateAsUpdate(doc).length

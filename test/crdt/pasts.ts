@@ -1,9 +1,13 @@
 /** Histories to test with: several people who edit one document, and what a server would have kept of it. */
 import * as Y from 'yjs'
+import type { Content } from '../../crdt/content.ts'
 import { type PastChange, packChanges } from '../../crdt/history.ts'
 import { inspectUpdate, storedLimits } from '../../crdt/update.ts'
 import { random, session } from './sessions.ts'
 import { trace } from './traces.ts'
+
+/** The characters of a text. */
+export const textOf = ({ content = [] }: Content = {}): string => content.map(({ insert }) => insert).join('')
 
 /** Blocks of at most so many changes. */
 export const blocksOf = (changes: readonly PastChange[], size = 50): Uint8Array[] => {
