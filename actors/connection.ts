@@ -17,6 +17,7 @@ import type { DocumentRequest, Participation, Refused } from './documentMessages
 import { type ErrorCode, isTroupeError } from './errors.ts'
 import { HeldPresence } from './heldPresence.ts'
 import type { HookClient, Hooks } from './hooks.ts'
+import { type PresenceCounts, presenceCounts } from './presenceCounts.ts'
 import { type Part, type Publication, publication } from './publication.ts'
 import { SlidingWindow } from './rate.ts'
 import { type Sink, SocketLife, type SocketLimits, type SocketMessage, socketHandlers, socketLimits } from './socketLife.ts'
@@ -134,6 +135,7 @@ class Connection {
   #tokens: number
   #tokensAt: number
   readonly #heldPresence = new HeldPresence()
+  readonly #presence: PresenceCounts
   readonly #curtain: Curtain
   readonly #admission: Admission | undefined
   #isAdmitted = false
@@ -146,8 +148,10 @@ class Connection {
     limits: ConnectionLimits,
     hooks: ConnectionHooks,
     admission: Admission | undefined,
+    presence: PresenceCounts,
   ) {
     this.#admission = admission
+    this.#presence = presence
     this.life = new SocketLife(scope, sink, limits)
     this.#scope = scope
     this.#sink = sink
@@ -209,6 +213,8 @@ class Connection {
       () => {
         this.#hasJoined = true
         if (this.#hasLostDocument) this.documentStopped()
+        // Not before: a document that has to look something up first passes over what is said by somebody who is not in it yet.
+        for (const message of this.#early.splice(0)) this.receive(message)
         if (!this.life.isClosed) this.#sink.resume()
       },
       (error) => {
@@ -218,7 +224,6 @@ class Connection {
         else this.life.close('document.unavailable', code)
       },
     )
-    for (const message of this.#early.splice(0)) this.receive(message)
   }
 
   /** Before the answer to the join there is still a better reason to come: deleted, renamed. */
@@ -274,7 +279,7 @@ class Connection {
 
   receive(message: DocumentRequest): void {
     if (this.life.isClosed) return
-    if (!this.#isAdmitted) {
+    if (!this.#hasJoined) {
       this.#early.push(message)
       return
     }
@@ -392,13 +397,14 @@ class Connection {
     this.#tokens = Math.min(awarenessBurst, this.#tokens + ((now - this.#tokensAt) * awarenessPerSecond) / 1_000)
     this.#tokensAt = now
     this.#heldPresence.hear(message)
+    this.#presence.received++
     if (this.#tokens >= 1 && this.#heldPresence.isEmpty) {
       this.#tokens--
       this.#forward(message)
       return
     }
     if (this.#heldPresence.isEmpty) this.#releaseLater()
-    this.#heldPresence.hold(message)
+    if (!this.#heldPresence.hold(message)) this.#presence.dropped++
   }
 
   #releaseLater(): void {
@@ -441,7 +447,7 @@ class Connection {
   }
 
   deadline(): void {
-    if (!this.#isAdmitted) return this.life.demand() // what it says is not read yet
+    if (!this.#hasJoined) return this.life.demand() // what it says is not read yet
     if (!this.#hasSpoken) this.life.close('connection.silent', `${this.#limits.handshakeMs} ms`)
   }
 
@@ -457,12 +463,13 @@ class Connection {
   }
 }
 
-/** `admission`: one for all connections; without it everybody comes in at once. */
+/** `admission`: one for all connections; without it everybody comes in at once. `presence`: for metrics. */
 export const connectionKind = (
   limits: ConnectionLimits = connectionLimits,
   roster: Roster = new Map(),
   hooks: ConnectionHooks = {},
   admission?: Admission,
+  presence: PresenceCounts = presenceCounts(),
 ) =>
   defineActor<Connection, ConnectionMessage>({
     kind: 'connection',
@@ -471,7 +478,7 @@ export const connectionKind = (
     supervision: { onFailure: 'stop' },
     mailbox: { overflow: 'disconnect' },
     state: (scope, input) => {
-      const connection = new Connection(scope, input as ConnectionInput, limits, hooks, admission) // the server gives it
+      const connection = new Connection(scope, input as ConnectionInput, limits, hooks, admission, presence) // the server gives it
       roster.set(scope.address, connection.account)
       connection.open()
       return connection

@@ -15,9 +15,12 @@
  */
 import type { AwarenessOwner } from '../crdt/awarenessState.ts'
 import type { Author } from '../crdt/change.ts'
-import { mergeWindow } from '../crdt/merge.ts'
+import type { Answer } from '../crdt/document.ts'
+import { joinWindow } from '../crdt/merge.ts'
+import type { Rejection } from '../crdt/rejection.ts'
 import { emptyUpdate } from '../crdt/update.ts'
-import type { DocumentAccess } from './account.ts'
+import { birthBan, type DocumentAccess, publicName } from './account.ts'
+import { DocumentAnswers } from './documentAnswers.ts'
 import { type ChangesOptions, DocumentChanges, type EditRequest, type Session } from './documentChanges.ts'
 import { DocumentExistence, type ExistenceOptions } from './documentExistence.ts'
 import { DocumentGuard, type GuardOptions } from './documentGuard.ts'
@@ -39,7 +42,6 @@ import { DocumentPresence, type PresenceOptions } from './documentPresence.ts'
 import { DocumentReceipts, type ReceiptOptions } from './documentReceipts.ts'
 import { RecordJournal } from './documentRecord.ts'
 import type { ErrorCode } from './errors.ts'
-import type { Offset } from './journal.ts'
 import { type Part, publication } from './publication.ts'
 import type { Address } from './system/address.ts'
 import { defineActor } from './system/definition.ts'
@@ -75,9 +77,10 @@ class OpenDocument {
   readonly existence: DocumentExistence
   readonly intake: DocumentIntake
   readonly changes: DocumentChanges
+  readonly answers: DocumentAnswers
   readonly history: DocumentHistory
-  /** Who wants in while it is. */
-  readonly #waiting = new Set<Address>()
+  /** Who wants in, and what it may do by now. */
+  readonly #waiting = new Map<Address, DocumentAccess>()
   readonly #scope: Scope
   readonly #options: DocumentOptions
   readonly receipts: DocumentReceipts
@@ -88,7 +91,8 @@ class OpenDocument {
     this.log = log
     this.news = new DocumentNews(scope, options.happened)
     this.intake = new DocumentIntake(log.background)
-    this.guard = new DocumentGuard(scope, options, () => log.document)
+    this.answers = new DocumentAnswers(options.work, () => log.document)
+    this.guard = new DocumentGuard(scope, options, log.background, () => log.document)
     this.presence = new DocumentPresence(
       scope,
       options,
@@ -124,7 +128,7 @@ class OpenDocument {
   }
 
   get isClean(): boolean {
-    return this.sessions.size === 0 && this.log.isClean && this.existence.isIdle && this.history.isIdle
+    return this.sessions.size === 0 && this.log.isClean && this.existence.isIdle && this.history.isIdle && this.guard.isIdle
   }
 
   // ── what it weighs ─────────────────────────────────────────────────────────────────────────────────────────────
@@ -139,6 +143,10 @@ class OpenDocument {
 
   get isIdle(): boolean {
     return this.isClean
+  }
+
+  get presentClients(): number {
+    return this.presence.size
   }
 
   dropCaches(): void {
@@ -165,8 +173,9 @@ class OpenDocument {
     return Promise.resolve(saving).then(() => this.existence.measure().catch(() => {}))
   }
 
-  get summary(): { readonly bytes: number; readonly sessions: number; readonly unsaved: number; readonly offset: Offset } {
-    return { bytes: this.log.document.bytes, sessions: this.sessions.size, unsaved: this.log.unsaved, offset: this.log.saved }
+  get summary() {
+    const { bytes, connections, presentClients, log } = this
+    return { bytes, sessions: connections, presentClients, unsaved: log.unsaved, offset: log.saved }
   }
 
   // ── who is here ────────────────────────────────────────────────────────────────────────────────────────────────
@@ -174,13 +183,16 @@ class OpenDocument {
   /** Errors: see `document.join`. */
   async admit(address: Address, participation: Participation): Promise<void> {
     const { existence } = this
-    this.#waiting.add(address)
+    this.#waiting.set(address, participation.access)
     try {
       if (existence.isBusy) await existence.whenFree()
+      const consulted = existence.consulted()
+      if (consulted !== undefined) await consulted
       if (existence.closure !== undefined) await existence.fit()
       if (existence.closure !== undefined) throw existence.closure
       if (participation.epoch) await existence.epoch.check(participation.epoch)
-      if (this.#waiting.has(address)) this.join(address, participation)
+      const access = this.#waiting.get(address)
+      if (access !== undefined) this.join(address, { ...participation, access })
     } finally {
       this.#waiting.delete(address)
     }
@@ -192,7 +204,8 @@ class OpenDocument {
     const owner: AwarenessOwner = { id: address, user }
     const author: Author = { user: user ?? '', via }
     const dues = this.receipts.open(address, wantsReceipts)
-    this.sessions.set(address, { address, owner, author, dues, access, hearsOfStorage })
+    const ban = birthBan(account, publicName(this.#scope.id))
+    this.sessions.set(address, { address, owner, author, dues, wrote: new Set(), birthBan: ban, access, hearsOfStorage })
     this.#scope.watch(address)
     this.present(address)
     if (hearsOfStorage && this.log.refusal !== undefined) this.tellStorage(address)
@@ -228,7 +241,10 @@ class OpenDocument {
 
   setAccess(address: Address, access: DocumentAccess): void {
     const session = this.sessions.get(address)
-    if (session === undefined) return
+    if (session === undefined) {
+      if (this.#waiting.has(address)) this.#waiting.set(address, access)
+      return
+    }
     session.access = access
     this.receipts.permitted(session.dues, access !== 'read')
   }
@@ -241,7 +257,9 @@ class OpenDocument {
 
   hearPresence(address: Address, update: Uint8Array): void {
     const session = this.sessions.get(address)
-    const rejection = session && this.presence.hear(session.owner, update)
+    if (session === undefined) return
+    const rejection = this.presence.hear(session.owner, update)
+    this.changes.present(session)
     if (rejection !== undefined) this.refuse(address, 'connection.bad_message', `${rejection.code}: ${rejection.detail}`)
   }
 
@@ -255,7 +273,9 @@ class OpenDocument {
   /** Answered when everything that came before it is on disk. */
   barrier(address: Address, payload: Uint8Array): void {
     const session = this.sessions.get(address)
-    if (session !== undefined) this.receipts.barrier(session.dues, payload.slice())
+    if (session === undefined) return
+    if (this.log.isOverfull) return this.refuse(address, 'document.unsaved', this.#scope.address)
+    this.receipts.barrier(session.dues, payload.slice())
   }
 
   /**
@@ -268,14 +288,26 @@ class OpenDocument {
     const old = this.existence.epoch.hasOldVector(stateVector)
     if (old !== undefined) return this.refuse(address, 'document.epoch', old)
     if (!isCounted && !isReply) this.receipts.countAnew(session.dues)
-    const answer = this.log.document.answer(stateVector)
+    this.answers.answer(
+      stateVector,
+      (promise, done) =>
+        this.intake.hold(address, promise, done, (error) =>
+          this.refuse(address, 'document.busy', `an answer could not be made: ${String(error).slice(0, 50)}`),
+        ),
+      (answer) => this.#tellAnswer(session, answer, isReply),
+    )
+  }
+
+  #tellAnswer(session: Session, answer: Answer | Rejection, isReply: boolean): void {
+    const { address, dues } = session
+    if (this.sessions.get(address) !== session) return
     if (!answer.ok) return this.refuse(address, 'connection.bad_message', `${answer.code}: ${answer.detail}`)
     const updates = [...answer.updates]
     // One update is the whole answer; of several, an empty last one says that they were all.
     const last = updates.length === 1 ? (updates.pop() as Uint8Array) : emptyUpdate // length is 1
     const parts: Part[] = updates.map((bytes) => ({ kind: 'update', bytes }))
     parts.push({ kind: 'state', bytes: last })
-    if (!isReply) parts.push(this.receipts.question(session.dues))
+    if (!isReply) parts.push(this.receipts.question(dues))
     this.#scope.tell(address, publication(parts, true, answer.isVeiled))
     this.#weigh()
   }
@@ -326,7 +358,7 @@ class OpenDocument {
   #publish(batch: readonly Uint8Array[]): void {
     const parts: Part[] = []
     if (batch.length > 0) {
-      parts.push({ kind: 'update', bytes: mergeWindow(batch) })
+      for (const bytes of joinWindow(batch)) parts.push({ kind: 'update', bytes })
       this.news.changed(this.log.saved)
       this.existence.changed()
     }
@@ -397,6 +429,7 @@ export const documentKind = (options: DocumentOptions) =>
       'document.pulse': (document, _message, { from }) => (from === undefined ? undefined : document.intake.taken(from)),
       'document.state': (document) => document.state(),
       'document.edit': (document, message) => document.edit(message),
+      'document.recall': (document, { request }) => document.changes.recall(request),
       'document.present': (document) => document.presence.all().map(({ bytes }) => bytes),
       'document.broadcast': (document, { payload }) => document.broadcast(payload),
       'document.describe': life,
@@ -423,6 +456,7 @@ export const documentKind = (options: DocumentOptions) =>
       'document.expire': (document) => document.presence.expire(),
       'document.tellPresence': (document) => document.presence.due(),
       'document.guard': (document) => document.guard.rest(),
+      'document.slice': (document) => document.guard.slice(),
       'document.compact': (document) => document.log.rested(),
       'document.look': (document) => document.receipts.look(),
       'document.news': (document) => document.news.tell(),

@@ -7,31 +7,38 @@
  * taken in at the moment is asked for again; whoever waits for a receipt gets one for each change, and exactly one.
  */
 import type { AwarenessOwner } from '../crdt/awarenessState.ts'
-import type { Author } from '../crdt/change.ts'
+import type { Author, DoneRequest, RequestKey } from '../crdt/change.ts'
 import { deletionsWithin } from '../crdt/deletions.ts'
-import { unpacked } from '../crdt/packedInspection.ts'
-import type { Rejection } from '../crdt/rejection.ts'
-import { inspectUpdate, stateLimits, type UpdateInspection, type UpdateLimits, updateLimits } from '../crdt/update.ts'
+import { isLongToInspect, unpacked } from '../crdt/packedInspection.ts'
+import { isBeyondLimits, type Rejection } from '../crdt/rejection.ts'
+import { inspectUpdate, type UpdateInspection, type UpdateLimits, updateLimits } from '../crdt/update.ts'
 import type { DocumentWork } from '../crdt/work.ts'
-import type { DocumentAccess } from './account.ts'
+import { type DocumentAccess, publicName } from './account.ts'
+import { DocumentClientIds } from './documentClientIds.ts'
 import type { DocumentExistence } from './documentExistence.ts'
 import type { DocumentGuard, Judgement } from './documentGuard.ts'
 import type { DocumentIntake } from './documentIntake.ts'
 import { type DocumentLog, defaultInlineBytes } from './documentLog.ts'
 import type { DocumentMessage, Edited } from './documentMessages.ts'
 import type { DocumentNews } from './documentNews.ts'
+import type { DocumentPresence } from './documentPresence.ts'
 import type { DocumentReceipts, Dues } from './documentReceipts.ts'
 import { type ErrorCode, TroupeError } from './errors.ts'
+import type { Offset } from './journal.ts'
 import { publication } from './publication.ts'
 import type { Address } from './system/address.ts'
 import type { Scope } from './system/scope.ts'
 
+/** More than that in one state vector is refused (stateVector.ts), so nobody could open the document any more. */
+const defaultClientIds = 100_000
 /** Edits of the server that wait until the document was compacted; whoever asked gets another try. */
 const mostWaitingEdits = 100
 
 export interface ChangesOptions {
   readonly work: DocumentWork
   readonly inlineBytes?: number
+  /** Most client ids that may have written to a document. Default 100 000. */
+  readonly clientIds?: number
   readonly updateLimits?: UpdateLimits
   /** For metrics. */
   readonly observe?: { refused(code: string): void }
@@ -42,9 +49,17 @@ export interface Session {
   readonly owner: AwarenessOwner
   readonly author: Author
   readonly dues: Dues
+  /** Client ids that it has brought something under. */
+  readonly wrote: Set<number>
+  /** What forbids it to bring the document into being. */
+  readonly birthBan: string | undefined
   access: DocumentAccess
   hearsOfStorage: boolean
 }
+
+/** Whose change it is: of a session, or of a request. */
+type Party = Pick<Session, 'access' | 'author' | 'birthBan'> &
+  Partial<Pick<Session, 'address' | 'wrote'>> & { readonly ownClient?: number | undefined }
 
 export type EditRequest = Extract<DocumentMessage, { type: 'document.edit' }>
 
@@ -56,6 +71,7 @@ export interface ChangesHost {
   readonly existence: DocumentExistence
   readonly receipts: DocumentReceipts
   readonly intake: DocumentIntake
+  readonly presence: DocumentPresence
   readonly news: DocumentNews
   refuse(address: Address, code: ErrorCode, detail: string): void
 }
@@ -64,6 +80,7 @@ export class DocumentChanges {
   readonly #scope: Scope
   readonly #options: ChangesOptions
   readonly #host: ChangesHost
+  readonly #clientIds: DocumentClientIds
   /** Whose updates were not taken in while the document was being moved, or the like. */
   readonly #unheard = new Set<Dues>()
   /** Those of them who were asked since, and edits of the server that waited like them. */
@@ -74,6 +91,22 @@ export class DocumentChanges {
     this.#scope = scope
     this.#options = options
     this.#host = host
+    this.#clientIds = new DocumentClientIds({
+      isThere: (client) => host.log.document.stateVector.has(client),
+      holderOf: (client) => host.presence.holderOf(client),
+      mayWrite: (address) => host.sessions.get(address)?.access === 'write',
+      hasOnlyComments: (client) => host.guard.hasOnlyComments(client),
+    })
+  }
+
+  /** Presence came from it: the client id that it calls its own is nobody else's. */
+  present({ owner, author }: Session): void {
+    const client = this.#host.presence.homeOf(owner)
+    if (client !== undefined) this.#clientIds.announced(client, author.user)
+  }
+
+  get #limits(): UpdateLimits {
+    return this.#options.updateLimits ?? updateLimits
   }
 
   /** The connection is gone. */
@@ -82,11 +115,11 @@ export class DocumentChanges {
     this.#asked.delete(dues)
   }
 
-  /** A large one is inspected in the worker; what its client says next waits for that. */
+  /** A large one, or one of many clients, is inspected in the worker; what its client says next waits for that. */
   hear(session: Session | undefined, update: Uint8Array, isAnswer: boolean): void {
     if (session === undefined) return
-    const limits = isAnswer ? stateLimits : (this.#options.updateLimits ?? updateLimits)
-    if (update.length <= (this.#options.inlineBytes ?? defaultInlineBytes)) {
+    const limits = this.#limits
+    if (!isLongToInspect(update, this.#options.inlineBytes ?? defaultInlineBytes)) {
       this.#hear(session, update, isAnswer, inspectUpdate(update, limits))
       return
     }
@@ -102,39 +135,59 @@ export class DocumentChanges {
   #hear(session: Session, update: Uint8Array, isAnswer: boolean, inspected: UpdateInspection | Rejection): void {
     const { dues, address } = session
     if (this.#host.sessions.get(address) !== session) return
-    const receipts = this.#host.receipts.earns(dues, isAnswer)
     const { document } = this.#host.log
-    const examined = document.examine(update, stateLimits, inspected)
+    const examined = document.examine(update, this.#limits, inspected)
+    const ready =
+      examined.ok && examined.verdict === 'new' && !this.#host.existence.isBusy
+        ? this.#whenJudged(session, examined.inspection, isAnswer)
+        : undefined
+    if (ready !== undefined) {
+      const again = () => this.#hear(session, update, isAnswer, inspected)
+      return this.#host.intake.hold(address, ready, again, again)
+    }
+    const isAsked = dues.unanswered > 0
+    const receipts = this.#host.receipts.earns(dues, isAnswer)
     if (!examined.ok) {
-      this.#host.receipts.refuse(dues, receipts)
-      this.#host.refuse(address, 'connection.bad_message', `${examined.code}: ${examined.detail}`)
+      // What somebody really made would otherwise go without a word: it is told at once that this can never be saved.
+      const code = isBeyondLimits(examined) ? 'document.invalid' : 'connection.bad_message'
+      this.#host.receipts.refuse(dues, receipts, code)
+      this.#host.refuse(address, code, `${examined.code}: ${examined.detail}`)
       return
     }
     const { verdict, inspection } = examined
     const old = this.#host.existence.epoch.isOldUpdate(inspection)
     if (old !== undefined) return this.#host.refuse(address, 'document.epoch', old)
     if (this.#host.existence.isBusy && verdict !== 'known') return this.#hearLater(session, inspection, isAnswer, receipts)
-    if (verdict === 'missing' && session.access !== 'read') return this.#hearMissing(session, update, inspection, isAnswer, receipts)
-    if (verdict !== 'known') {
-      if (this.#host.log.isOverfull) return this.#host.refuse(address, 'document.unsaved', this.#scope.address)
-      const size = session.access === 'read' ? undefined : this.#judgeSize(update, inspection, this.#asked.has(dues))
-      if (size === 'later') return this.#hearLater(session, inspection, isAnswer, receipts)
-      if (size !== undefined && this.#takeDeletions(session, update, inspection))
-        return this.#hearLater(session, inspection, isAnswer, receipts)
-      if (size !== undefined) return this.#hearTooLarge(session, size.detail, receipts, inspection)
-      const judgement = this.#judge(session, update, inspection, isAnswer)
-      if (judgement.kind === 'refused') return this.#hearRefused(session, judgement, receipts, inspection)
-      if (judgement.kind === 'allowed') {
-        this.#asked.delete(dues)
-        const onlyDeletes = !document.hasNewStructs(inspection)
-        this.#admit(update, inspection, session.author)
-        if (onlyDeletes && this.#host.existence.quota.hasRefused) this.#host.existence.quota.makeRoom(this.#host.log)
-        if (isAnswer) document.noteAnswer(update, inspection)
-      }
-    }
+    if (verdict === 'missing' && session.access !== 'read')
+      return this.#hearMissing(session, update, inspection, isAnswer && isAsked, receipts)
     // A repetition is on disk, or on its way there, and its sender waits to hear so.
-    else if (!inspection.isEmpty && !isAnswer) this.#echo(address, update.slice())
-    this.#host.receipts.taken(dues, receipts, isAnswer)
+    const wantsEcho = verdict === 'known' && !inspection.isEmpty && !isAnswer
+    const isKept = verdict === 'new' || wantsEcho || receipts > 0
+    if (isKept && this.#host.log.isOverfull) return this.#host.refuse(address, 'document.unsaved', this.#scope.address)
+    if (wantsEcho) this.#echo(address, update.slice())
+    if (verdict === 'known' || this.#takeIn(session, update, inspection, isAnswer, receipts))
+      this.#host.receipts.taken(dues, receipts, isAnswer)
+  }
+
+  /** What is new, and could be integrated. False: it was not taken in, and its sender has been told or will be asked again. */
+  #takeIn(session: Session, update: Uint8Array, inspection: UpdateInspection, isAnswer: boolean, receipts: number): boolean {
+    const { document } = this.#host.log
+    const { quota } = this.#host.existence
+    const size = session.access === 'read' ? undefined : this.#judgeSize(update, inspection, this.#asked.has(session.dues))
+    if (size !== undefined) {
+      if (size === 'later' || this.#takeDeletions(session, update, inspection)) this.#hearLater(session, inspection, isAnswer, receipts)
+      else this.#hearTooLarge(session, size.detail, receipts, inspection)
+      return false
+    }
+    const judgement = this.#judge(session, update, inspection, isAnswer)
+    if (judgement.kind === 'refused') this.#hearRefused(session, judgement, receipts, inspection)
+    if (judgement.kind !== 'allowed') return judgement.kind === 'nothing'
+    this.#asked.delete(session.dues)
+    const onlyDeletes = !document.hasNewStructs(inspection)
+    this.#admitOf(session, update, inspection)
+    if (onlyDeletes && quota.hasRefused) quota.makeRoom(this.#host.log)
+    if (isAnswer) document.noteAnswer(update, inspection)
+    return true
   }
 
   /** The client has it, and is asked for it as soon as something can be taken in again. */
@@ -155,9 +208,10 @@ export class DocumentChanges {
   }
 
   #judgeSize(update: Uint8Array, inspection: UpdateInspection, isAgain: boolean): TroupeError | 'later' | undefined {
-    return this.#host.log.document.hasNewStructs(inspection)
-      ? this.#host.existence.quota.judge(this.#host.log, update.length, isAgain)
-      : undefined
+    const { document } = this.#host.log
+    const { clientIds = defaultClientIds } = this.#options
+    if (document.hasMoreClientsThan(clientIds, inspection)) return new TroupeError('document.full', `documents.clientIds ${clientIds}`)
+    return document.hasNewStructs(inspection) ? this.#host.existence.quota.judge(this.#host.log, update.length, isAgain) : undefined
   }
 
   /**
@@ -167,10 +221,10 @@ export class DocumentChanges {
   #takeDeletions(session: Session, update: Uint8Array, { deletesAt }: UpdateInspection): boolean {
     const { document } = this.#host.log
     const deletions = deletionsWithin(update, deletesAt, document.stateVector)
-    const examined = deletions && document.examine(deletions, stateLimits)
+    const examined = deletions && document.examine(deletions, this.#limits)
     if (deletions === undefined || !examined?.ok || examined.verdict !== 'new') return false
     if (this.#judge(session, deletions, examined.inspection, true).kind !== 'allowed') return false
-    this.#admit(deletions, examined.inspection, session.author)
+    this.#admitOf(session, deletions, examined.inspection)
     this.#host.existence.quota.makeRoom(this.#host.log)
     return true
   }
@@ -178,28 +232,53 @@ export class DocumentChanges {
   /** Also what was held of the client before, for the same answer stands for it. */
   #hearTooLarge(session: Session, detail: string, receipts: number, inspection: UpdateInspection): void {
     const { dues } = session
-    this.#host.receipts.tooLarge(dues)
+    this.#host.receipts.tooLarge(dues, `document.full: ${detail}`)
     this.#asked.delete(dues)
     this.#hearRefused(session, { kind: 'refused', code: 'document.full', detail }, receipts, inspection)
   }
 
-  #admit(update: Uint8Array, inspection: UpdateInspection, author: Author): void {
-    this.#host.log.admit(update, inspection, author)
+  #admitOf({ address, author, wrote }: Session, update: Uint8Array, inspection: UpdateInspection): void {
+    const writer = { user: author.user, address, wrote }
+    for (const client of this.#host.log.document.contributors(inspection)) this.#clientIds.used(client, writer)
+    this.#admit(update, inspection, author)
+  }
+
+  #admit(update: Uint8Array, inspection: UpdateInspection, author: Author, request?: DoneRequest): Offset {
+    const offset = this.#host.log.admit(update, inspection, author, request)
     this.#host.guard.admitted(this.#host.log.document.tail.at(-1) ?? update)
     this.#host.news.by(author.user)
+    return offset
   }
 
   /** A client's answer to our question always lists all deletions that it knows of, ours too; a reader's are passed over. */
-  #judge({ access, author }: Session, update: Uint8Array, inspection: UpdateInspection, isAnswer: boolean): Judgement {
+  #judge(party: Party, update: Uint8Array, inspection: UpdateInspection, isAnswer: boolean): Judgement {
+    const { access, author } = party
     const bringsStructs = this.#host.log.document.hasNewStructs(inspection)
-    if (access !== 'read') return this.#host.guard.judge(update, access, author, bringsStructs)
-    if (bringsStructs) return { kind: 'refused', code: 'access.denied', detail: `needs ${this.#scope.address.replace('/', ':')}:write` }
-    return isAnswer ? { kind: 'nothing' } : this.#host.guard.judge(update, access, author, bringsStructs)
+    const ban = bringsStructs ? this.#banOf(party, inspection) : undefined
+    if (ban !== undefined) return { kind: 'refused', code: 'access.denied', detail: ban }
+    if (access === 'read' && isAnswer) return { kind: 'nothing' }
+    return this.#host.guard.judge(update, access, author, bringsStructs)
+  }
+
+  /** Why somebody may not bring content here, whatever it is. */
+  #banOf({ access, author: { user }, birthBan, address, wrote, ownClient }: Party, inspection: UpdateInspection): string | undefined {
+    if (access === 'read') return this.#needsWrite
+    if (this.#host.existence.isAbsent && (access === 'comment' || birthBan !== undefined)) return birthBan ?? this.#needsWrite
+    if (access === 'write') return undefined
+    const writer = { user, address, wrote }
+    const isBarred = (client: number) => client !== ownClient && !this.#clientIds.isOpen(client, writer)
+    const barred = this.#host.log.document.contributors(inspection).find(isBarred)
+    return barred === undefined ? undefined : `client id ${barred} is of somebody else; begin with a new Y.Doc`
+  }
+
+  get #needsWrite(): string {
+    return `needs document:${publicName(this.#scope.id)}:write`
   }
 
   /**
-   * Whoever changed something believes that it will be saved, so it is told, and where it cannot be told otherwise sent away. Whom the
-   * application refused is sent away in any case, with its reason: all that this client goes on to write hangs on the refused change.
+   * Whoever changed something believes that it will be saved, so it is told, and where it cannot be told otherwise sent away. Whoever may
+   * write or comment here and has written something that may not be is sent away in any case, with the reason: all that this client
+   * goes on to write hangs on the refused change. Those who may only read do not type.
    */
   #hearRefused(
     session: Session,
@@ -207,9 +286,10 @@ export class DocumentChanges {
     receipts: number,
     inspection: UpdateInspection,
   ): void {
-    const { dues, address } = session
-    this.#host.receipts.refuse(dues, receipts, inspection)
-    if (!dues.wantsReceipts || code === 'rate.limited' || code === 'document.invalid') return this.#host.refuse(address, code, detail)
+    const { access, dues, address } = session
+    this.#host.receipts.refuse(dues, receipts, `${code}: ${detail}`, inspection)
+    const isFinal = code === 'rate.limited' || code === 'document.invalid' || (code === 'access.denied' && access !== 'read')
+    if (isFinal || !dues.wantsReceipts) return this.#host.refuse(address, code, detail)
     this.#options.observe?.refused(code)
   }
 
@@ -227,52 +307,98 @@ export class DocumentChanges {
     this.#host.receipts.hasHoles(dues)
     const { snapshot, tail } = this.#host.log.document
     const copy = update.slice()
-    this.#host.log.background.run(
+    // What it says next waits: each of these reads the whole document.
+    this.#host.intake.hold(
+      address,
       this.#options.work.run('integrablePart', snapshot, [...tail], copy),
-      (part) => {
-        const examined = part === undefined ? undefined : this.#host.log.document.examine(part, stateLimits)
-        if (part !== undefined && examined?.ok && examined.verdict === 'new') {
-          const judgement = this.#judge(session, part, examined.inspection, true)
-          if (judgement.kind === 'refused') return this.#host.refuse(address, judgement.code, judgement.detail)
-          if (judgement.kind === 'allowed') this.#admit(part, examined.inspection, session.author)
-        }
-        this.#host.receipts.partTaken(dues)
-      },
+      (part) => this.#takePart(session, part),
       () => {}, // its author still has it, and gives it back when it synchronises again
     )
   }
 
+  #takePart(session: Session, part: Uint8Array | undefined): void {
+    const { dues, address } = session
+    if (this.#host.sessions.get(address) !== session) return
+    const examined = part === undefined ? undefined : this.#host.log.document.examine(part, this.#limits)
+    if (part !== undefined && examined?.ok && examined.verdict === 'new') {
+      const { inspection } = examined
+      if (this.#host.existence.isBusy) return this.#hearLater(session, inspection, true, 0)
+      const ready = this.#whenJudged(session, inspection, true)
+      const again = () => this.#takePart(session, part)
+      if (ready !== undefined) return this.#host.intake.hold(address, ready, again, again)
+      if (this.#host.log.isOverfull) return this.#host.refuse(address, 'document.unsaved', this.#scope.address)
+      if (!this.#takeIn(session, part, inspection, true, 0)) return
+    }
+    this.#host.receipts.partTaken(dues)
+  }
+
+  /** Undefined: `#judge` takes no time now. */
+  #whenJudged({ access, author }: Session, inspection: UpdateInspection, isAnswer: boolean): Promise<void> | undefined {
+    const isDecided = access === 'read' && (isAnswer || this.#host.log.document.hasNewStructs(inspection))
+    return isDecided ? undefined : this.#host.guard.whenReady(access, author)
+  }
+
   #echo(address: Address, bytes: Uint8Array): void {
-    this.#host.log.whenSaved(() => this.#scope.tell(address, publication([{ kind: 'update', bytes }])))
+    const tell = () => void this.#scope.tell(address, publication([{ kind: 'update', bytes }]))
+    this.#host.log.whenSaved(tell, { bytes: bytes.length })
+  }
+
+  /** Until it is neither moved nor the like, and looking at a change takes no time. */
+  async #whenOpen(access: DocumentAccess, author: Author): Promise<void> {
+    const { existence, guard } = this.#host
+    const wait = () => (existence.isBusy ? existence.whenFree() : guard.whenReady(access, author))
+    for (let until = wait(); until !== undefined; until = wait()) await until
   }
 
   async edit(request: EditRequest, isAgain = false): Promise<Edited> {
-    const { update, author, access = 'write', expectedOffset } = request
-    if (this.#host.existence.isBusy) await this.#host.existence.whenFree()
+    const { update, author, access = 'write', birthBan, ownClient, expectedOffset } = request
+    await this.#whenOpen(access, author)
+    const done = await this.recall(request.request)
+    if (done !== undefined) return done
     const { refusal } = this.#host.existence
     if (refusal !== undefined) throw refusal
     if (expectedOffset !== undefined && (this.#host.log.unsaved > 0 || this.#host.log.saved !== expectedOffset))
       throw new TroupeError('document.changed', `it is at ${this.#host.log.saved}`)
-    const examined = this.#host.log.document.examine(update, stateLimits)
-    if (!examined.ok) throw new TroupeError('document.invalid', `${examined.code}: ${examined.detail}`)
+    const examined = this.#host.log.document.examine(update, this.#limits)
+    if (!examined.ok) throw new TroupeError('document.invalid', `it is no Yjs update (V1): ${examined.detail}`)
     if (examined.verdict === 'missing') throw new TroupeError('document.invalid', 'it builds on something that the document does not have')
+    // On a disk that refuses everything nobody would hear for long what has become of it.
+    if (examined.verdict === 'new' && this.#host.log.refusal !== undefined) throw new TroupeError(this.#host.log.refusal)
     if (this.#host.log.isOverfull) throw new TroupeError('document.unsaved', this.#scope.address)
     const old = this.#host.existence.epoch.isOldUpdate(examined.inspection)
     if (old !== undefined) throw new TroupeError('document.epoch', old)
+    let { saved: offset } = this.#host.log
     if (examined.verdict === 'new') {
       const size = this.#judgeSize(update, examined.inspection, isAgain)
       if (size === 'later' && this.#waitingEdits.length >= mostWaitingEdits) throw new TroupeError('document.busy', 'it is being compacted')
       if (size === 'later') return new Promise<void>((goOn) => this.#waitingEdits.push(goOn)).then(() => this.edit(request, true))
       if (size !== undefined) throw size
-      const judgement = this.#host.guard.judge(update, access, author, this.#host.log.document.hasNewStructs(examined.inspection))
+      const judgement = this.#judge({ access, author, birthBan, ownClient }, update, examined.inspection, false)
       if (judgement.kind === 'refused') throw new TroupeError(judgement.code, judgement.detail, { rule: judgement.detail })
-      if (judgement.kind === 'allowed') this.#admit(update, examined.inspection, author)
-    }
+      if (judgement.kind === 'allowed') offset = this.#admit(update, examined.inspection, author, request.request)
+    } else offset += this.#host.log.unsaved
+    return this.#onDisk({ offset, isNew: examined.verdict === 'new', answer: request.request?.answer ?? '' })
+  }
+
+  /** What was answered when this was asked for the first time; undefined when it was not. */
+  async recall(request: RequestKey | undefined): Promise<Edited | undefined> {
+    if (this.#host.existence.isBusy) await this.#host.existence.whenFree()
+    const done = this.#host.log.requests.find(request, this.#scope.now())
+    return done && this.#onDisk({ offset: done.offset, isNew: true, answer: done.answer })
+  }
+
+  /** The answer when all that was taken in so far is on disk. Where that is not certain, its error says so. */
+  #onDisk(edited: Edited): Promise<Edited> {
     return new Promise((resolve, reject) =>
-      this.#host.log.whenSaved(
-        () => resolve({ offset: this.#host.log.saved, isNew: examined.verdict === 'new' }),
-        () => reject(new TroupeError('document.unavailable', 'it was closed before the change was on disk; ask again')),
-      ),
+      this.#host.log.whenSaved(() => resolve(edited), {
+        lost: (isStored) =>
+          isStored.then((is) =>
+            is
+              ? resolve(edited)
+              : reject(new TroupeError('document.unavailable', 'it was closed before the change was on disk; ask again')),
+          ),
+        refused: (code) => reject(new TroupeError('document.outcome_unknown', `${code}: it is stored as soon as the disk takes it`)),
+      }),
     )
   }
 }

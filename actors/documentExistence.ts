@@ -7,13 +7,14 @@
  * Promises:
  * - One of these at a time; while one is under way nothing is taken in, and whoever asks waits for its end.
  * - What was acknowledged before is in the copy, under the new name, in what is restored.
- * - What was refused or interrupted has changed nothing, or is finished by whoever loads the document next. A rename that was
- *   interrupted goes on then; there is always one of both names under which the content is.
+ * - What was refused has changed nothing. What is written in the record is done, though the rest may wait for a disk: whoever loads the
+ *   document next finishes it. A rename that was interrupted goes on then; there is always one of both names under which the content is.
+ * - A request that comes again is not done again, over restarts too: its key is in the record that it has written.
  * - Nothing of a history that is gone comes back: what the document had is retired, and whoever brings some of it is refused.
  */
-import { decodeChange, encodeChange } from '../crdt/change.ts'
+import { decodeChange, encodeChange, type RequestKey } from '../crdt/change.ts'
 import { noBytes } from '../crdt/cursor.ts'
-import { inspectUpdate, stateLimits } from '../crdt/update.ts'
+import { inspectUpdate, updateLimits } from '../crdt/update.ts'
 import type { DocumentWork } from '../crdt/work.ts'
 import { publicName } from './account.ts'
 import { Background } from './background.ts'
@@ -24,7 +25,16 @@ import type { DocumentLog } from './documentLog.ts'
 import type { DocumentDescription, DocumentLifeRequest } from './documentMessages.ts'
 import type { DocumentNews } from './documentNews.ts'
 import { DocumentQuota, type QuotaOptions } from './documentQuota.ts'
-import { absence, type DocumentRecord, descriptionOf, type RecordJournal, type Standing, standingOf } from './documentRecord.ts'
+import {
+  absence,
+  type DocumentRecord,
+  descriptionOf,
+  type RecordJournal,
+  type Standing,
+  standingOf,
+  withRequest,
+} from './documentRecord.ts'
+import { checkSame, defaultRepeatMs } from './documentRequests.ts'
 import { type ErrorCode, TroupeError } from './errors.ts'
 import type { Scope } from './system/scope.ts'
 import type { EpochMs } from './world.ts'
@@ -35,6 +45,8 @@ export interface ExistenceOptions extends QuotaOptions, EpochOptions {
   readonly autoCreate?: boolean
   /** What is deleted can be restored for so long. Default 30 days. */
   readonly deletedMs?: number
+  /** A request that comes again is recognised for so long. Default one day. */
+  readonly repeatMs?: number
 }
 
 /** What it needs of the document in memory. */
@@ -101,6 +113,11 @@ export class DocumentExistence {
     return this.#standing === 'present' ? this.#host.log.document.bytes : 0
   }
 
+  /** Nobody has made it, or written anything into it. */
+  get isAbsent(): boolean {
+    return this.#standing === 'absent'
+  }
+
   /** Nothing is taken in. */
   get isBusy(): boolean {
     return this.#busy !== undefined
@@ -134,6 +151,11 @@ export class DocumentExistence {
   /** Why nobody can open it now. */
   get closure(): TroupeError | undefined {
     return this.refusal ?? this.quota.closure(this.#host.log.document.bytes)
+  }
+
+  /** What `closure` depends on is known when it resolves; undefined: it is. */
+  consulted(): Promise<unknown> | undefined {
+    return this.quota.guardsEntry ? this.quota.consult(this.#measuredBytes)?.then(() => this.#checkAlive()) : undefined
   }
 
   /** It may be large for a tail that is mostly garbage. */
@@ -234,7 +256,7 @@ export class DocumentExistence {
         return this.#exclusively(() => this.#rename(request))
       case 'document.receive':
         // Not in its turn: two documents that are renamed to each other's names would wait for each other.
-        if (this.#standing === 'present' && !this.#hasReceived(request))
+        if (this.#standing === 'present' && !this.#hasReceived(request) && request.request === undefined)
           return Promise.reject(new TroupeError('document.exists', this.#name))
         return this.#exclusively(() => this.#receive(request))
     }
@@ -259,16 +281,28 @@ export class DocumentExistence {
     if (this.#background.isOver) throw new TroupeError('document.unavailable', 'it is loaded anew; ask again')
   }
 
+  /** Before anything is decided. */
   async #written<T>(write: Promise<T>): Promise<T> {
     const value = await this.#background.write(write)
     this.#checkAlive()
     return value
   }
 
-  /** Everything that was taken in is on disk. */
+  /** Everything that was taken in is on disk. Errors: those of a disk that refuses it. */
   async #flushed(): Promise<void> {
-    await new Promise<void>((resolve) => this.#host.log.whenSaved(resolve, resolve))
+    await new Promise<void>((resolve, reject) =>
+      this.#host.log.whenSaved(resolve, { lost: () => resolve(), refused: (code) => reject(new TroupeError(code)) }),
+    )
     this.#checkAlive()
+  }
+
+  /** It was done before. Errors: `document.key_reused`. */
+  #isRepeated(request: RequestKey | undefined): boolean {
+    const known = request && this.#record?.requests?.find(({ id }) => id === request.id)
+    if (request === undefined || known === undefined || known.at + (this.#options.repeatMs ?? defaultRepeatMs) <= this.#scope.now())
+      return false
+    checkSame(request, known)
+    return true
   }
 
   /** Errors: `document.unknown`, `document.deleted`, `document.renamed`. */
@@ -278,10 +312,13 @@ export class DocumentExistence {
     if (standing === 'deleted') throw absence(this.#record as DocumentRecord) // by `standingOf`
   }
 
-  async #create({ by, update }: Request<'document.create'>): Promise<DocumentDescription> {
+  async #create({ by, update, request }: Request<'document.create'>): Promise<DocumentDescription> {
+    if (this.#isRepeated(request)) return this.describe()
     if (this.#standing === 'present') throw new TroupeError('document.exists', this.#name)
+    await this.#checkBirth()
     const entries = await this.#entriesOf(update, by, 'create')
-    const description = await this.#exchange(() => this.#newRecord(by), entries, isReady)
+    const born = () => ({ ...this.#newRecord(by), ...withRequest({}, request, this.#scope.now()) })
+    const description = await this.#exchange(born, entries, isReady)
     this.#host.news.happened('document.created', by)
     return description
   }
@@ -297,7 +334,7 @@ export class DocumentExistence {
     await this.#flushed()
     const basis = await this.#basis()
     const deletion = { deletedAt: this.#scope.now(), deletedBy: by, ...this.epoch.retirement() }
-    await this.#written(this.#records.save((record) => ({ ...basis, ...record, ...this.#size(), ...deletion })))
+    await this.#background.write(this.#records.save((record) => ({ ...basis, ...record, ...this.#size(), ...deletion })))
     this.#host.dismiss('document.deleted', '')
     this.#host.news.happened('document.deleted', by)
     this.quota.measured(0)
@@ -308,8 +345,9 @@ export class DocumentExistence {
     if (this.#standing === 'deleted') {
       const { renamedTo, purgedAt } = this.#record as DocumentRecord // by `standingOf`
       if (renamedTo !== undefined || purgedAt !== undefined) throw absence(this.#record as DocumentRecord)
+      await this.#checkBirth()
       const without = ({ deletedAt: _, deletedBy: __, ...rest }: DocumentRecord): DocumentRecord => rest
-      await this.#written(this.#records.save((record) => without(record as DocumentRecord))) // it was there a moment ago
+      await this.#background.write(this.#records.save((record) => without(record as DocumentRecord))) // it was there a moment ago
       this.#host.news.happened('document.restored', by)
       this.quota.measured(this.#measuredBytes)
     }
@@ -330,22 +368,30 @@ export class DocumentExistence {
     return description
   }
 
-  async #reset({ by, update }: Request<'document.reset'>): Promise<DocumentDescription> {
+  async #reset({ by, update, request }: Request<'document.reset'>): Promise<DocumentDescription> {
+    if (this.#isRepeated(request)) return this.describe()
     this.#checkPresent()
     const entries = await this.#entriesOf(update, by, 'import')
     await this.#flushed()
     const basis = await this.#basis()
-    const change = () => ({ ...basis, updatedAt: this.#scope.now() })
+    const change = () => ({ ...basis, updatedAt: this.#scope.now(), ...withRequest(basis, request, this.#scope.now()) })
     const description = await this.#exchange(change, entries, ['document.epoch', hasBegunAnew])
     this.#host.news.happened('document.reset', by)
     return description
   }
 
+  /** Errors: `document.full`. */
+  async #checkBirth(): Promise<void> {
+    await this.quota.consult(this.#measuredBytes)
+    this.#checkAlive()
+    this.quota.checkBirth()
+  }
+
   /** Errors: `document.invalid`, `document.full`. */
   async #entriesOf(update: Uint8Array | undefined, user: string, via: string): Promise<Uint8Array[]> {
     if (update === undefined) return []
-    const inspection = inspectUpdate(update, stateLimits)
-    if (!inspection.ok) throw new TroupeError('document.invalid', `${inspection.code}: ${inspection.detail}`)
+    const inspection = inspectUpdate(update, updateLimits)
+    if (!inspection.ok) throw new TroupeError('document.invalid', `it is no Yjs update (V1): ${inspection.detail}`)
     if (inspection.isEmpty) return []
     const compaction = await this.#options.work.run('compact', noBytes, [update.slice()])
     this.#checkAlive()
@@ -357,8 +403,9 @@ export class DocumentExistence {
   }
 
   /**
-   * Other content: these entries, or none. Until the record is written nothing has changed; from then on it goes through, if
-   * need be when the document is loaded the next time. It leaves memory: the next one to ask has the new content loaded.
+   * Other content: these entries, or none. Until the record is written nothing has changed; from then on it is done, for it goes
+   * through, if need be when the document is loaded the next time: on a disk that has become full in between, whoever asked was told
+   * that nothing was there, and there was. It leaves memory: the next one to ask has the new content loaded.
    */
   async #exchange(
     change: () => DocumentRecord,
@@ -371,15 +418,29 @@ export class DocumentExistence {
     const retirement = this.epoch.retirement()
     const next = change()
     const size = { bytes: bytesOf(entries), offset: (next.history?.skipped ?? 0) + entries.length }
-    await this.#written(this.#records.save(() => ({ ...next, ...size, ...retirement, ...orders })))
+    const record = await this.#background.write(this.#records.save(() => ({ ...next, ...size, ...retirement, ...orders })))
     this.#isNoted = true
-    this.quota.measured(this.#record?.deletedAt === undefined ? size.bytes : 0)
+    this.quota.measured(record.deletedAt === undefined ? size.bytes : 0)
     if (gone === '' && entries.length === 0) return this.describe()
+    const isFinished = await this.#finish(goodbye)
+    const description = await this.#described(record, { connections: 0, unsaved: 0 })
+    return isFinished ? description : { ...description, epoch: '' }
+  }
+
+  /** False: whoever loads it next does that. */
+  async #finish(goodbye: readonly [code: ErrorCode, detail: string]): Promise<boolean> {
+    if (this.#background.isOver) return false
     this.#host.dismiss(...goodbye)
     try {
       await this.#host.log.end()
-      await this.#written(this.#records.finishExchange())
-      return await this.#described(this.#record as DocumentRecord, { connections: 0, unsaved: 0 }) // it was written above
+      await this.#background.write(this.#records.finishExchange())
+      return true
+    } catch (error) {
+      this.#scope.log.warn(
+        { document: this.#scope.address, error: String(error) },
+        'the content of a document is exchanged when it is loaded next',
+      )
+      return false
     } finally {
       if (!this.#background.isOver) this.#scope.stop()
     }
@@ -387,13 +448,13 @@ export class DocumentExistence {
 
   // ── to another name ────────────────────────────────────────────────────────────────────────────────────────────
 
-  async #copy({ by, to }: Request<'document.copy'>): Promise<DocumentDescription> {
+  async #copy({ by, to, request }: Request<'document.copy'>): Promise<DocumentDescription> {
     await this.whenFree()
     this.#checkPresent()
     checkTarget(this.#scope, to)
     await this.#flushed()
     this.#checkPresent()
-    return this.#send(to, by, false)
+    return this.#send(to, by, false, request)
   }
 
   async #rename({ by, to }: Request<'document.rename'>): Promise<DocumentDescription> {
@@ -403,9 +464,15 @@ export class DocumentExistence {
     checkTarget(this.#scope, to)
     await this.#flushed()
     const basis = await this.#basis()
-    await this.#written(this.#records.save((record) => ({ ...basis, ...record, ...this.#size(), movingTo: to, movedBy: by })))
+    await this.#background.write(this.#records.save((record) => ({ ...basis, ...record, ...this.#size(), movingTo: to, movedBy: by })))
     this.#isNoted = true
-    return this.#move()
+    try {
+      return await this.#move()
+    } catch (error) {
+      // From here on it goes on when the document is loaded next, unless the other name has said no.
+      if (isFinal(error)) throw error
+      throw new TroupeError('document.outcome_unknown', 'it has not got its other name yet', { cause: error })
+    }
   }
 
   /** The content goes to its new name; when it is there, only the name is left here. */
@@ -433,7 +500,7 @@ export class DocumentExistence {
     return description
   }
 
-  async #send(to: string, by: string, isMove: boolean): Promise<DocumentDescription> {
+  async #send(to: string, by: string, isMove: boolean, request?: RequestKey): Promise<DocumentDescription> {
     const { createdAt, createdBy } = await this.#basis()
     const { epoch } = await this.#options.journals.head(this.#scope.address)
     const entries = await contentOf(this.#options.journals, this.#scope.address).entries(by, isMove ? 'rename' : 'copy')
@@ -441,7 +508,7 @@ export class DocumentExistence {
     const skipped = isMove ? await skippedOf(this.#options.journals, this.#scope) : undefined
     this.#checkAlive()
     const from = { name: this.#name, epoch, isMove, createdAt, createdBy, ...(skipped !== undefined && { skipped }) }
-    return this.#askOther(to, { type: 'document.receive', by, from, entries })
+    return this.#askOther(to, { type: 'document.receive', by, from, entries, request })
   }
 
   #askOther(name: string, request: DocumentLifeRequest): Promise<DocumentDescription> {
@@ -455,14 +522,21 @@ export class DocumentExistence {
   }
 
   async #receive(request: Request<'document.receive'>): Promise<DocumentDescription> {
-    if (this.#hasReceived(request)) return this.describe()
+    if (this.#hasReceived(request) || this.#isRepeated(request.request)) return this.describe()
     if (this.#standing === 'present') throw new TroupeError('document.exists', this.#name)
     const { by, from, entries } = request
-    this.quota.checkGrowth(entries.reduce((bytes, entry) => bytes + entry.length, 0))
+    if (!from.isMove) await this.#checkBirth()
+    this.quota.checkGrowth(bytesOf(entries), from.isMove)
     const { createdAt, createdBy } = from
     const { name, epoch, skipped } = from
     const history = skipped === undefined || entries.length === 0 ? undefined : { journal: historyOf(this.#scope, name), epoch, skipped }
-    const born = { ...this.#newRecord(by), origin: from, ...(from.isMove && { createdAt, createdBy }), ...(history && { history }) }
+    const born = {
+      ...this.#newRecord(by),
+      origin: from,
+      ...(from.isMove && { createdAt, createdBy }),
+      ...(history && { history }),
+      ...withRequest({}, request.request, this.#scope.now()),
+    }
     const description = await this.#exchange(() => born, entries, isReady)
     if (!from.isMove) this.#host.news.happened('document.created', by)
     return description

@@ -7,21 +7,24 @@
  * - A commit that the disk refuses is kept and tried again until it succeeds or the process ends.
  * - Clean means: nothing waits, nothing is under way.
  */
-import { type Author, type Change, decodeChange, encodeChange, seal, unseal } from '../crdt/change.ts'
+import { type Author, type Change, type DoneRequest, decodeChange, encodeChange, seal, sealWith, unsealAll } from '../crdt/change.ts'
 import type { Compaction } from '../crdt/compact.ts'
 import { type CompactionPolicy, DocumentState } from '../crdt/document.ts'
-import { unpacked, unpackInspection } from '../crdt/packedInspection.ts'
+import { isLongToInspect, unpacked, unpackInspection } from '../crdt/packedInspection.ts'
+import type { Rejection } from '../crdt/rejection.ts'
 import { emptyUpdate, storedLimits, type UpdateInspection } from '../crdt/update.ts'
 import type { DocumentWork } from '../crdt/work.ts'
 import { Background } from './background.ts'
 import { isAtRest, isCommitting, isRefused, isSaved, Life } from './documentLife.ts'
+import { DocumentRequests, type RequestLimits } from './documentRequests.ts'
 import { type ErrorCode, isTroupeError, TroupeError } from './errors.ts'
-import { HistoryJournal, type HistoryOptions } from './historyJournal.ts'
+import { HistoryJournal } from './historyJournal.ts'
+import type { HistoryOptions } from './historyOptions.ts'
 import type { Journals, Offset } from './journal.ts'
 import type { Scope } from './system/scope.ts'
 import type { EpochMs } from './world.ts'
 
-export interface LogOptions {
+export interface LogOptions extends RequestLimits {
   readonly journals: Journals
   readonly work: DocumentWork
   /**
@@ -34,7 +37,7 @@ export interface LogOptions {
   readonly retryMs?: number
   /** Bytes that may wait for a disk that refuses them; past it, writers are sent away. Default 16 MiB. */
   readonly maxUnsavedBytes?: number
-  /** What is larger is inspected in the worker: a MiB takes 5 to 20 ms. Default 1 MiB. */
+  /** What is larger is inspected in the worker: a MiB takes 5 to 40 ms. Default 256 KiB. */
   readonly inlineBytes?: number
   readonly compaction?: CompactionPolicy
   /** Not there: what a compaction covers is forgotten. */
@@ -67,6 +70,20 @@ export interface LogListener {
   storageChanged(code: ErrorCode | undefined): void
 }
 
+/** Who waits for the disk, and what else may become of that. */
+export interface Waiting {
+  /** The incarnation ended before; the promise says whether it got to disk all the same. */
+  lost?(isStored: Promise<boolean>): void
+  /** The disk refuses commits, with this code, and has refused once more when it was tried again. It may take this one later. */
+  refused?(code: ErrorCode): void
+  /** What is kept for it meanwhile. */
+  readonly bytes?: number
+}
+
+/** Of one who waits, beside `bytes`. */
+const waitingBytes = 256
+const bytesOf = ({ bytes = 0 }: Waiting): number => bytes + waitingBytes
+
 const pageEntries = 5_000
 const defaultWindowMs = 5
 const defaultMaxWindowMs = 25
@@ -75,7 +92,7 @@ const windowMsForEachReader = 0.08
 const defaultRetryMs = 1_000
 /** Of the wait after a compaction that failed, so at most 16 times `retryMs`. */
 const mostDoublings = 4
-export const defaultInlineBytes = 1024 * 1024
+export const defaultInlineBytes = 256 * 1024
 const defaultMaxUnsavedBytes = 16 * 1024 * 1024
 /** Trying again would not help: somebody else wrote to the journal, or what is to be written is larger than it takes. */
 const hopeless: readonly string[] = ['journal.conflict', 'journal.too_large']
@@ -99,7 +116,12 @@ export class DocumentLog {
   #isFlushPlanned = false
   #lastFlushAt: EpochMs = 0
   /** What is to be told when a certain offset is on disk; in order. */
-  #owed: { readonly after: Offset; readonly pay: () => void; readonly lost: (() => void) | undefined }[] = []
+  #owed: { readonly after: Offset; readonly pay: () => void; readonly waiting: Waiting }[] = []
+  #owedBytes = 0
+  /** The commit that is on its way. */
+  #commit: { readonly upTo: Offset; readonly written: Promise<unknown> } | undefined
+  /** Done ones that may come again. */
+  readonly requests: DocumentRequests
   /** Offset of the entry just before the tail. */
   #tailAfter: Offset
   /** Offset of the last entry on disk. */
@@ -110,10 +132,19 @@ export class DocumentLog {
   #refusal: ErrorCode | undefined
   /** Compactions that have failed since the last one that did not. */
   #failures = 0
+  /** Why the last of them did. */
+  #failure: unknown
 
-  private constructor(scope: Scope, options: LogOptions, life: Life, document: DocumentState, tailAfter: Offset, saved: Offset) {
+  private constructor(
+    scope: Scope,
+    options: LogOptions,
+    life: Life,
+    loaded: { readonly document: DocumentState; readonly requests: DocumentRequests; readonly tailAfter: Offset; readonly saved: Offset },
+  ) {
+    const { document, requests, tailAfter, saved } = loaded
     this.life = life
     this.document = document
+    this.requests = requests
     this.background = new Background(scope)
     this.#scope = scope
     this.#options = options
@@ -129,22 +160,32 @@ export class DocumentLog {
     const snapshot = await journals.snapshot(address)
     const tailAfter = snapshot?.offset ?? 0
     const updates: Uint8Array[] = []
+    const requests = new DocumentRequests(options)
+    const sealed = snapshot && known(unsealAll(snapshot.data), snapshot.data, address)
+    for (const request of sealed?.requests ?? []) requests.add(request, request.offset, request.time)
     let saved = tailAfter
     for (;;) {
       const entries = await journals.read(address, { after: saved, limit: pageEntries })
-      for (const { offset, data } of entries) updates.push(known(decodeChange(data), data, `${address}#${offset}`).update)
+      for (const { offset, time, data } of entries) {
+        const { update, request } = known(decodeChange(data), data, `${address}#${offset}`)
+        updates.push(update)
+        if (request !== undefined) requests.add(request, offset, time)
+      }
       saved = entries.at(-1)?.offset ?? saved
       if (entries.length === 0) break
     }
-    const merged = snapshot === undefined ? new Uint8Array(0) : known(unseal(snapshot.data), snapshot.data, address)
-    const isLarge = merged.length > (options.inlineBytes ?? defaultInlineBytes)
-    const inspection = isLarge ? unpacked(await options.work.run('inspect', merged, storedLimits)) : undefined
-    const document = DocumentState.load(merged, updates, undefined, inspection)
+    const merged = sealed?.update ?? new Uint8Array(0)
+    const inspections = new Map<Uint8Array, UpdateInspection | Rejection>()
+    for (const bytes of [merged, ...updates]) {
+      if (isLongToInspect(bytes, options.inlineBytes ?? defaultInlineBytes))
+        inspections.set(bytes, unpacked(await options.work.run('inspect', bytes, storedLimits)))
+    }
+    const document = DocumentState.load(merged, updates, undefined, inspections)
     if (!(document instanceof DocumentState)) throw new TroupeError('journal.corrupt', `${address}: ${document.code}: ${document.detail}`)
     if (document.setAside.length > 0)
       scope.log.error({ document: address, setAside: document.setAside }, 'stored updates could not be used')
     life.happened('loaded')
-    return new DocumentLog(scope, options, life, document, tailAfter, saved)
+    return new DocumentLog(scope, options, life, { document, requests, tailAfter, saved })
   }
 
   /** Before anything is added. */
@@ -159,7 +200,7 @@ export class DocumentLog {
 
   /** More waits for the disk than is kept. */
   get isOverfull(): boolean {
-    return this.#unsavedBytes > (this.#options.maxUnsavedBytes ?? defaultMaxUnsavedBytes)
+    return this.#unsavedBytes + this.#owedBytes > (this.#options.maxUnsavedBytes ?? defaultMaxUnsavedBytes)
   }
 
   get unsaved(): number {
@@ -171,20 +212,25 @@ export class DocumentLog {
     return this.#saved
   }
 
-  /** Takes an update that was examined as `new` just now. */
-  admit(update: Uint8Array, inspection: UpdateInspection, author: Author): void {
+  /** Takes an update that was examined as `new` just now, and returns its place. `request`: what brought it, if that may come again. */
+  admit(update: Uint8Array, inspection: UpdateInspection, author: Author, request?: DoneRequest): Offset {
     this.life.happened('admitted')
     const admitted = this.document.admit(update, inspection)
     if (this.#unsaved.length === 0) this.#unsavedSince = this.#scope.now()
-    this.#unsaved.push({ author, update: admitted })
+    this.#unsaved.push({ author, update: admitted, request })
     this.#unsavedBytes += admitted.length
+    const offset = this.#saved + this.#unsaved.length
+    if (request !== undefined) this.requests.add(request, offset, this.#scope.now())
     this.plan()
+    return offset
   }
 
-  /** Calls back when everything that was admitted so far is on disk; at once if it is. `lost`: the incarnation ended before. */
-  whenSaved(pay: () => void, lost?: () => void): void {
-    if (isSaved(this.life)) pay()
-    else this.#owed.push({ after: this.#saved + this.#unsaved.length, pay, lost })
+  /** Calls back when everything that was admitted so far is on disk; at once if it is. */
+  whenSaved(pay: () => void, waiting: Waiting = {}): void {
+    if (isSaved(this.life)) return pay()
+    if (this.refusal !== undefined && waiting.refused !== undefined) return waiting.refused(this.refusal)
+    this.#owed.push({ after: this.#saved + this.#unsaved.length, pay, waiting })
+    this.#owedBytes += bytesOf(waiting)
   }
 
   vector(): { readonly clocks: ReadonlyMap<number, number>; readonly bytes: Uint8Array } {
@@ -216,14 +262,17 @@ export class DocumentLog {
     const batch = this.#unsaved.slice()
     const since = this.#unsavedSince
     const expected = this.#saved === 0 ? 'none' : this.#saved
+    const written = this.background.write(this.#options.journals.append(this.#scope.address, batch.map(encodeChange), { expected }))
+    this.#commit = { upTo: this.#saved + batch.length, written }
     this.background.run(
-      this.background.write(this.#options.journals.append(this.#scope.address, batch.map(encodeChange), { expected })),
+      written,
       ({ last }) => this.#stored(batch, last, since),
       (error) => this.#refused(error),
     )
   }
 
   #stored(batch: readonly Change[], last: Offset, since: EpochMs): void {
+    this.#commit = undefined
     this.#saved = last
     this.#unsaved.splice(0, batch.length)
     for (const { update } of batch) this.#unsavedBytes -= update.length
@@ -232,7 +281,11 @@ export class DocumentLog {
     this.life.happened(this.#unsaved.length === 0 ? 'stored' : 'storedSome')
     this.#options.observe?.stored(batch.length, this.#scope.now() - since)
     this.#listener?.flushed(batch.map(({ update }) => update))
-    while (this.#owed[0] !== undefined && this.#owed[0].after <= last) this.#owed.shift()?.pay()
+    for (let first = this.#owed[0]; first !== undefined && first.after <= last; first = this.#owed[0]) {
+      this.#owed.shift()
+      this.#owedBytes -= bytesOf(first.waiting)
+      first.pay()
+    }
     this.#listener?.settled()
     this.#setRefusal(undefined)
     if (!isSaved(this.life) || this.#listener?.hasNews()) this.plan()
@@ -241,6 +294,7 @@ export class DocumentLog {
 
   #refused(error: unknown): void {
     const code: ErrorCode = isTroupeError(error) ? error.code : 'storage.failed'
+    this.#commit = undefined
     this.#options.observe?.commitRefused(code)
     if (hopeless.includes(code)) {
       if (isRefused(this.life)) this.#options.observe?.unsaved(-1)
@@ -255,7 +309,7 @@ export class DocumentLog {
         { document: this.#scope.address, error: String(error), updates: this.#unsaved.length },
         'a document could not be stored; it is kept and tried again',
       )
-    }
+    } else this.#tellWaiting(code)
     this.life.happened('refused')
     this.#isFlushPlanned = true
     this.#scope.after('flush', this.#retryMs, { type: 'document.flush' })
@@ -273,6 +327,16 @@ export class DocumentLog {
     this.#listener?.storageChanged(code)
   }
 
+  /** Twice in a row is no hiccup: who would rather know than wait goes. */
+  #tellWaiting(code: ErrorCode): void {
+    const wanting = this.#owed.filter(({ waiting }) => waiting.refused !== undefined)
+    this.#owed = this.#owed.filter(({ waiting }) => waiting.refused === undefined)
+    for (const { waiting } of wanting) {
+      this.#owedBytes -= bytesOf(waiting)
+      waiting.refused?.(code)
+    }
+  }
+
   get #retryMs(): number {
     return this.#options.retryMs ?? defaultRetryMs
   }
@@ -283,7 +347,12 @@ export class DocumentLog {
     if (this.life.stage === 'over') return this.background.end()
     if (isRefused(this.life)) this.#options.observe?.unsaved(-1)
     this.life.happened('ended')
-    for (const { lost } of this.#owed.splice(0)) lost?.()
+    const { upTo = 0, written = Promise.resolve() } = this.#commit ?? {}
+    const isWritten = written.then(
+      () => true,
+      () => false,
+    )
+    for (const { after, waiting } of this.#owed.splice(0)) waiting.lost?.(isWritten.then((isStored) => isStored && after <= upTo))
     return this.background.end()
   }
 
@@ -315,6 +384,8 @@ export class DocumentLog {
   /** Resolves when what is on disk now is in the snapshot, and no longer in the journal. */
   compactAll(): Promise<void> {
     if (this.#saved === this.#tailAfter) return Promise.resolve()
+    // It is tried again by itself, up to 16 s later; whoever asks is not to wait for that.
+    if (this.#failures > 0 && this.life.compaction === 'resting') return Promise.reject(this.#failure)
     return new Promise((resolve, reject) => {
       this.#hurried.push({ upTo: this.#saved, resolve, reject })
       this.compactIfNeeded()
@@ -346,6 +417,7 @@ export class DocumentLog {
     const failed = (error: unknown) => {
       // Once: on a full disk every document would say so each second, and merge itself anew for it.
       if (this.#failures === 0) this.#scope.log.error({ document: address, error: String(error) }, 'a document could not be compacted')
+      this.#failure = error
       for (const { reject } of this.#hurried.splice(0)) reject(error)
       this.#compacted(this.#retryMs * 2 ** Math.min(this.#failures++, mostDoublings))
     }
@@ -386,7 +458,7 @@ export class DocumentLog {
       await journals.append(`quarantine/${address}`, bad)
     }
     await this.#keepHistory(offset, compaction, covered)
-    await journals.saveSnapshot(address, offset, seal(compaction.snapshot), { trim: true })
+    await journals.saveSnapshot(address, offset, sealWith(compaction.snapshot, this.requests.upTo(offset)), { trim: true })
   }
 
   async #keepHistory(upTo: Offset, compaction: Extract<Compaction, { ok: true }>, covered: readonly Uint8Array[]): Promise<void> {

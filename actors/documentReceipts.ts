@@ -28,7 +28,7 @@ export interface ReceiptOptions {
 /** What receipts need of the log. */
 export interface Ledger {
   /** Calls back when all that was admitted so far is on disk; at once if it is. */
-  whenSaved(pay: () => void): void
+  whenSaved(pay: () => void, waiting?: { readonly bytes: number }): void
   vector(): { readonly clocks: ReadonlyMap<number, number>; readonly bytes: Uint8Array }
 }
 
@@ -72,7 +72,7 @@ export class Dues {
 }
 
 const saved: Part = { kind: 'saved', bytes: noBytes }
-const refused: Part = { kind: 'refused', bytes: noBytes }
+const encoder = new TextEncoder()
 
 const defaultAskAgainMs = 10_000
 /** Between two questions to somebody who makes smaller what was refused for its size: each answer brings all of that again. */
@@ -172,8 +172,9 @@ export class DocumentReceipts {
    * `inspection` of what may come in later: stock clients never make up for a refusal, so "unsaved" would stand there for ever after
    * the client may write again and everything is on disk.
    */
-  refuse(dues: Dues, receipts: number, inspection?: UpdateInspection): void {
-    if (receipts > 0) this.#scope.tell(dues.address, publication(Array<Part>(receipts).fill(refused)))
+  refuse(dues: Dues, receipts: number, reason: string, inspection?: UpdateInspection): void {
+    const part: Part = { kind: 'refused', bytes: encoder.encode(reason) }
+    if (receipts > 0) this.#scope.tell(dues.address, publication(Array<Part>(receipts).fill(part)))
     if (receipts === 0 || inspection === undefined) return
     dues.refused ??= { receipts: 0, ends: new Map(), barrier: undefined }
     dues.refused.receipts += receipts
@@ -183,9 +184,9 @@ export class DocumentReceipts {
   }
 
   /** The answer that stands for what was held is refused for its size, and all of that with it. */
-  tooLarge(dues: Dues): void {
+  tooLarge(dues: Dues, reason: string): void {
     dues.isTooLarge = true
-    this.refuse(dues, dues.held?.receipts ?? 0)
+    this.refuse(dues, dues.held?.receipts ?? 0, reason)
     this.#setAside(dues)
   }
 
@@ -326,8 +327,9 @@ export class DocumentReceipts {
 
   #echo(dues: Dues, payload: Uint8Array): void {
     const { address } = dues
-    this.#ledger.whenSaved(() => {
+    const tell = () => {
       if (this.#all.has(dues)) this.#scope.tell(address, publication([{ kind: 'barrier', bytes: payload }]))
-    })
+    }
+    this.#ledger.whenSaved(tell, { bytes: payload.length })
   }
 }

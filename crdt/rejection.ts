@@ -23,6 +23,20 @@ export type RejectionCode =
   | 'too_many_clients'
   | 'too_large'
 
+/** Of bytes that are right, and more or deeper than is taken: what an honest client can send. */
+const limits: ReadonlySet<RejectionCode> = new Set([
+  'depth',
+  'reserved_key',
+  'too_many_structs',
+  'too_many_deletes',
+  'too_many_roots',
+  'too_many_subdocuments',
+  'too_many_clients',
+  'too_large',
+])
+
+export const isBeyondLimits = ({ code }: Rejection): boolean => limits.has(code)
+
 export interface Rejection {
   readonly ok: false
   readonly code: RejectionCode

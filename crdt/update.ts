@@ -41,16 +41,11 @@ export interface UpdateLimits {
 }
 
 /**
- * For an incremental update: what one transaction makes. A pasted document of 10 000 paragraphs has 30 000 structs, an
- * import some more; 100 000 take 15 MB when applied.
+ * For one change and for a whole state alike: whoever imports a document makes all of it in one transaction. The 260 000 edits of a paper
+ * are 11 000 structs, a pasted document of 10 000 paragraphs 30 000; a million are a document of ~10 MB that takes Yjs more than a
+ * second and 150 MB to open.
  */
-export const updateLimits: UpdateLimits = { structs: 100_000, deletes: 100_000, roots: 1000, subdocuments: 16, depth: 64 }
-
-/**
- * For a whole state (sync step 2): all that somebody has. The 260 000 edits of a paper are 11 000 structs; a million are
- * a document of ~10 MB that takes Yjs more than a second and 150 MB to open.
- */
-export const stateLimits: UpdateLimits = { structs: 1_000_000, deletes: 1_000_000, roots: 1000, subdocuments: 1000, depth: 64 }
+export const updateLimits: UpdateLimits = { structs: 1_000_000, deletes: 1_000_000, roots: 1000, subdocuments: 1000, depth: 64 }
 
 /** For bytes that this server has stored itself: only the format counts. */
 export const storedLimits: UpdateLimits = {
@@ -85,6 +80,8 @@ export interface UpdateInspection {
   readonly ok: true
   /** In the order of the bytes; a client's ranges are ascending. A skipped stretch divides ranges and belongs to none. */
   readonly ranges: readonly ClockRange[]
+  /** The same as numbers, where they came from the worker; `ranges` makes objects of them when it is asked (ranges.ts). */
+  readonly packedRanges?: Float64Array
   /** What other clients must have written before: origins, right origins and parents. May lie in `ranges`. */
   readonly needs: readonly Reach[]
   /** How far the deletions reach, for each client. */

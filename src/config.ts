@@ -110,6 +110,8 @@ export const schema = z.strictObject({
       retryMs: milliseconds(1_000, 'Wait before a commit that the disk refused is tried again.'),
       askAgainMs: milliseconds(10_000, 'Wait before a client is asked again for changes that are missing; doubles up to 5 minutes.'),
       compareMs: milliseconds(120_000, 'A client that wrote, and then nothing for so long, is asked whether it has more. 0: never.', 0),
+      repeatRequests: count(1_000, 'Requests with an `Idempotency-Key` that a document remembers.'),
+      repeatMs: milliseconds(86_400_000, 'Time that a document remembers such a request.'),
       maxUnsavedBytes: bytes(16 * MiB, 'Most of one document that waits for a disk that refuses it.'),
       history: flag(true, 'What documents were, and who changed them, is kept.'),
       historyMs: milliseconds(
@@ -135,8 +137,9 @@ export const schema = z.strictObject({
       guardedMs: milliseconds(60_000, 'The copy that this needs leaves memory when it was not needed for this long.'),
       refusalsPerMinute: count(10, 'Changes of one user that a hook may refuse in a minute and document; then they are refused unseen.'),
       clientsPerConnection: count(10, 'Most client ids that one connection speaks for (tabs of one browser share).'),
+      clientIds: count(100_000, 'Most client ids that may have written to a document. Yjs makes one for each page that writes.'),
       inlineBytes: bytes(
-        MiB,
+        256 * 1024,
         'Larger changes, and larger documents when they are loaded, are inspected in a thread of their own.',
         4 * 1024,
       ),
@@ -146,13 +149,15 @@ export const schema = z.strictObject({
         512 * MiB,
         'All documents in memory; past it, those that nobody has open leave at once, least recently used first.',
       ),
-      structs: count(100_000, 'Most structs in one update.'),
+      structs: count(1_000_000, 'Most structs in one update, and most ranges of deletions.'),
       autoCreate: flag(true, 'A document comes into being when a client opens and changes it. Otherwise it has to be created before.'),
       deletedMs: milliseconds(30 * 24 * 3_600_000, 'A deleted document can be restored for so long; then its content goes.', 0),
       warnBytes: bytes(0, 'A document that grows beyond this is reported. 0: never.', 0),
       maxBytes: bytes(64 * MiB, 'Largest document; what adds content to it is refused then. 0: no limit.', 0),
       refuseBytes: bytes(256 * MiB, 'Clients cannot open a document beyond this. 0: no limit.', 0),
+      tenantWarnBytes: bytes(0, 'A tenant whose documents together grow beyond this is reported. 0: never.', 0),
       tenantBytes: bytes(0, 'Most for all documents of a tenant; what adds content is refused then. 0: no limit.', 0),
+      tenantRefuseBytes: bytes(0, 'Beyond this for all of them clients cannot open any, and no new ones are made. 0: no limit.', 0),
       depth: count(64, 'Deepest nesting of values in an update.'),
     })
     .prefault({}),
@@ -367,6 +372,10 @@ const crossChecks = (config: Config): string[] => {
     )
   if (documents.refuseBytes > 0 && documents.refuseBytes < documents.maxBytes)
     wrong.push(`documents.refuseBytes ${documents.refuseBytes} must not be below documents.maxBytes ${documents.maxBytes}`)
+  if (documents.tenantRefuseBytes > 0 && documents.tenantRefuseBytes < documents.tenantBytes)
+    wrong.push(
+      `documents.tenantRefuseBytes ${documents.tenantRefuseBytes} must not be below documents.tenantBytes ${documents.tenantBytes}`,
+    )
   if (limits.messageBytes > config.storage.maxEntryBytes)
     wrong.push(`limits.messageBytes ${limits.messageBytes} must not be above storage.maxEntryBytes ${config.storage.maxEntryBytes}`)
   for (const list of ['permissions', 'anonymousPermissions'] as const)

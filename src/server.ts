@@ -16,6 +16,7 @@ import { usageKind } from '../actors/documentUsage.ts'
 import { isTroupeError, TroupeError } from '../actors/errors.ts'
 import type { Journals } from '../actors/journal.ts'
 import { type MultiplexerLimits, multiplexerKind } from '../actors/multiplexer.ts'
+import { countsTenants } from '../actors/quotaSteps.ts'
 import { SlidingWindows } from '../actors/rate.ts'
 import type { Revocation, RevocationRequest } from '../actors/revocations.ts'
 import type { SocketMessage } from '../actors/socketLife.ts'
@@ -149,7 +150,11 @@ export class TroupeServer {
       () => this.system,
       journals,
       this.#tap,
-      () => ({ documentBytes: this.#memory.bytes, answerBytes: this.#admission.answerBytes }),
+      () => ({
+        documentBytes: this.#memory.bytes,
+        answerBytes: this.#admission.answerBytes,
+        documents: () => this.#memory.documents(),
+      }),
     )
     this.#clients = this.#clientOptions()
     const { askTimeoutMs, sliceMs, maxActive, deadLetters } = config.system
@@ -165,7 +170,7 @@ export class TroupeServer {
       },
       actors: [...this.#documentKinds(), ...this.#busKinds(), ...extensions.actors, ...actors],
     })
-    this.edits = new DocumentEdits({ asker: this.system, random: world.random })
+    this.edits = new DocumentEdits({ asker: this.system, random: world.random, work: this.#work })
     this.#doors = {
       bus: busDoor(config.bus),
       chat: chatDoor(config.bus),
@@ -185,34 +190,40 @@ export class TroupeServer {
 
   #documentKinds(): ActorDefinition[] {
     const { limits, documents, webhooks } = this.config
+    const { deletedMs, historyMs, tenantWarnBytes, tenantBytes, tenantRefuseBytes } = documents
+    const tenantQuotas = { tenantWarnBytes, tenantBytes, tenantRefuseBytes, quota: this.#metrics.documents }
+    const happened = webhooks.receivers.length > 0 && { happened: this.#happened }
     const document = documentKind({
       journals: this.journals,
       work: this.#work,
       memory: this.#memory,
       observe: this.#metrics.documents,
-      ...(webhooks.receivers.length > 0 && { happened: this.#happened }),
+      ...happened,
       generation: this.#ground.generation,
       autoCreate: documents.autoCreate,
       deletedMs: documents.deletedMs,
       warnBytes: documents.warnBytes,
       maxBytes: documents.maxBytes,
       refuseBytes: documents.refuseBytes,
-      tenantBytes: documents.tenantBytes,
-      quota: this.#metrics.documents,
+      ...tenantQuotas,
       windowMs: documents.windowMs,
       maxWindowMs: documents.maxWindowMs,
       idleMs: documents.idleMs,
       retryMs: documents.retryMs,
       askAgainMs: documents.askAgainMs,
       compareMs: documents.compareMs,
+      repeatRequests: documents.repeatRequests,
+      repeatMs: documents.repeatMs,
       maxUnsavedBytes: documents.maxUnsavedBytes,
       history: documents.history ? historyOptions(documents) : undefined,
       inlineBytes: documents.inlineBytes,
+      clientIds: documents.clientIds,
       commentRoots: documents.commentRoots,
       guardedBytes: documents.guardedBytes,
       guardedMs: documents.guardedMs,
       refusalsPerMinute: documents.refusalsPerMinute,
       validation: this.#ground.extensions.validation,
+      presenceCounts: this.#metrics.presence,
       presenceWindowMs: documents.presenceWindowMs,
       maxPresenceWindowMs: documents.maxPresenceWindowMs,
       stampPresence: documents.stampPresence && this.#ground.authenticator.isConfigured,
@@ -224,16 +235,21 @@ export class TroupeServer {
         stateBytes: documents.awarenessStateBytes,
         messageBytes: documents.awarenessMessageBytes,
       },
-      updateLimits: { ...updateLimits, structs: documents.structs, depth: documents.depth },
+      updateLimits: { ...updateLimits, structs: documents.structs, deletes: documents.structs, depth: documents.depth },
     })
-    const { deletedMs, historyMs, tenantBytes } = documents
-    const sweep = sweepKind({ journals: this.journals, deletedMs, historyMs, countsBytes: tenantBytes > 0 })
+    const sweep = sweepKind({ journals: this.journals, deletedMs, historyMs, countsBytes: countsTenants(documents) })
     return [
       document,
       sweep,
-      usageKind(),
+      usageKind({ ...tenantQuotas, ...happened }),
       this.#webhooks(),
-      connectionKind(limits satisfies ConnectionLimits, this.#roster, this.#ground.extensions.hooks, this.#admission),
+      connectionKind(
+        limits satisfies ConnectionLimits,
+        this.#roster,
+        this.#ground.extensions.hooks,
+        this.#admission,
+        this.#metrics.presence,
+      ),
       multiplexerKind({ ...limits, lanes: limits.documentsPerSocket } satisfies MultiplexerLimits),
     ]
   }

@@ -3,10 +3,11 @@ import { describe, expect, it } from 'vitest'
 import * as Y from 'yjs'
 import type { DocumentAccess } from '../../actors/account.ts'
 import { type DocumentOptions, documentKind } from '../../actors/document.ts'
-import type { DocumentMessage, Refused } from '../../actors/documentMessages.ts'
+import type { DocumentBytes, DocumentDescription, DocumentMessage, Refused } from '../../actors/documentMessages.ts'
 import type { Part, Publication } from '../../actors/publication.ts'
 import { defineActor } from '../../actors/system/definition.ts'
 import type { Scope } from '../../actors/system/scope.ts'
+import { updateLimits } from '../../crdt/update.ts'
 import { documentWork } from '../../crdt/work.ts'
 import { SeededRandom } from '../support/world.ts'
 import { codeOf, Machine, quiet } from './house.ts'
@@ -29,7 +30,7 @@ class Client {
     room.clients.set(name, this)
   }
 
-  async join(options: { readonly wantsReceipts?: boolean; readonly access?: DocumentAccess } = {}): Promise<this> {
+  async join(options: { readonly wantsReceipts?: boolean; readonly access?: DocumentAccess; readonly epoch?: string } = {}): Promise<this> {
     const join: DocumentMessage = { type: 'document.join', access: 'write', account, wantsReceipts: true, ...options }
     await this.#room.machine.system.ask(address, join, {}, this.#from)
     return this
@@ -64,10 +65,11 @@ class Client {
     await this.#room.flush()
   }
 
-  reply(): void {
+  /** Answers it, without waiting for what comes of it. */
+  reply(changed: (own: Uint8Array) => Uint8Array = (own) => own): void {
     const at = this.heard.findIndex(({ kind }) => kind === 'vector')
     const [question] = this.heard.splice(at, 1) as [Part]
-    this.tell({ type: 'document.update', update: Y.encodeStateAsUpdate(this.doc, question.bytes), isAnswer: true })
+    this.tell({ type: 'document.update', update: changed(Y.encodeStateAsUpdate(this.doc, question.bytes)), isAnswer: true })
   }
 
   /** Makes a change and returns it. */
@@ -516,5 +518,141 @@ describe('a client that wrote too much and then deletes', () => {
       for (const { kind, bytes } of b.heard) if (kind === 'update' || kind === 'state') Y.applyUpdate(b.doc, bytes)
       expect(b.doc.getText('text').toString(), `seed ${seed}`).toBe(text.toString())
     }
+  })
+})
+
+describe('what fits of an answer with holes', () => {
+  /** The worker waits before it looks for the part. */
+  const gated = () => {
+    let open = () => {}
+    const gate = new Promise<void>((resolve) => (open = resolve))
+    let asked = 0
+    const work: DocumentOptions['work'] = {
+      run: async (name, ...given) => {
+        if (name === 'integrablePart') {
+          asked++
+          await gate
+        }
+        return (documentWork[name] as (...given: unknown[]) => never)(...given) // `given` fits `name`
+      },
+    }
+    return { work, open: () => open(), asked: () => asked }
+  }
+
+  /** Something that builds on what nobody has. */
+  const hole = (): Uint8Array => {
+    const doc = new Y.Doc()
+    let last = new Uint8Array(0)
+    doc.on('update', (update: Uint8Array) => (last = new Uint8Array(update)))
+    for (const letter of 'xy') doc.getText('other').insert(doc.getText('other').length, letter)
+    return last
+  }
+
+  const answerWithHole = (a: Client): void => {
+    a.reply((own) => Y.mergeUpdates([own, hole()]))
+  }
+
+  it('[DLF12] is not taken in while the document is being moved: nobody is told that it is saved, and lacks it then', async () => {
+    const { work, open } = gated()
+    const room = await Room.open({ work })
+    const a = await room.client('a').join()
+    await a.synchronise()
+    await a.send(a.write('hello'))
+    a.take()
+    a.write('first ')
+    await a.send(a.write('second '))
+    answerWithHole(a)
+    await room.flush()
+    room.machine.disk.hold()
+    const reset = room.machine.system.ask(address, { type: 'document.reset', by: 'u' })
+    await quiet()
+    open()
+    await room.flush()
+    room.machine.disk.release()
+    await room.flush()
+    await reset
+    expect(a.take()).not.toContain('saved')
+    expect(a.refusals).toHaveLength(1)
+  })
+
+  it('[DLF12] counts against the size of the document like any other change', async () => {
+    const room = await Room.open({ maxBytes: 2_000, compareMs: 0 })
+    const a = await room.client('a').join()
+    await a.synchronise()
+    a.take()
+    for (const letter of 'abcdef') {
+      a.write(letter.repeat(900))
+      await a.ask()
+      answerWithHole(a)
+      await room.flush()
+    }
+    const { bytes } = (await room.machine.system.ask(address, { type: 'document.describe' })) as DocumentDescription
+    expect(bytes).toBeLessThan(2_500)
+    expect(a.take()).toContain('refused')
+  })
+
+  it('[DLF12] is looked for once at a time, after a question, and what is said next waits for it', async () => {
+    const { work, open, asked } = gated()
+    const room = await Room.open({ work })
+    const a = await room.client('a').join()
+    await a.synchronise()
+    a.take()
+    await a.ask()
+    answerWithHole(a)
+    for (let i = 0; i < 5; i++) a.tell({ type: 'document.update', update: hole(), isAnswer: true })
+    await a.send(a.write('typed meanwhile'))
+    expect([asked(), a.take()]).toEqual([1, ['state']])
+    open()
+    await room.flush()
+    await quiet()
+    expect(asked()).toBe(1)
+    expect(a.take().filter((kind) => kind === 'saved')).not.toEqual([])
+  })
+})
+
+describe('a client', () => {
+  it('[DLF13] whose change is right but more than is taken hears at once that this can never be saved', async () => {
+    const room = await Room.open({ updateLimits: { ...updateLimits, structs: 50 } })
+    const a = await room.client('a').join()
+    await a.synchronise()
+    await a.send(a.change(() => a.doc.getArray('list').push(Array.from({ length: 30 }, () => new Y.Map()))))
+    expect(a.refusals).toEqual([])
+    await a.send(a.change(() => a.doc.getArray('list').push(Array.from({ length: 60 }, () => new Y.Map()))))
+    expect(a.refusals).toEqual(['document.invalid'])
+  })
+
+  it.each(['a known change', 'a barrier'])(
+    '[DLF14] that repeats %s while the disk refuses is sent away before it fills the memory',
+    async (what) => {
+      const room = await Room.open({ maxUnsavedBytes: 20_000 })
+      const a = await room.client('a').join()
+      await a.synchronise()
+      room.machine.disk.hold()
+      const update = a.write('x'.repeat(5_000))
+      await a.send(update)
+      for (let i = 0; i < 10; i++)
+        if (what === 'a barrier') await a.say({ type: 'document.barrier', payload: new Uint8Array(5_000) })
+        else await a.send(update)
+      expect(a.refusals[0]).toBe('document.unsaved')
+      room.machine.disk.release()
+      await room.flush()
+      expect(a.take()).toContain('saved')
+    },
+  )
+
+  it('[DLF15] that is let in while its access is withdrawn may do no more than it may now', async () => {
+    const room = await Room.open()
+    const b = await room.client('b').join()
+    await b.synchronise()
+    await b.send(b.write('hello'))
+    const { epoch } = (await room.machine.system.ask(address, { type: 'document.state' })) as DocumentBytes
+    const a = room.client('a')
+    const joining = a.join({ epoch })
+    a.tell({ type: 'document.access', access: 'read' })
+    await joining
+    await a.synchronise()
+    const entries = room.entries()
+    await a.send(a.write('not allowed'))
+    expect([a.take().filter((kind) => kind === 'refused'), room.entries()]).toEqual([['refused'], entries])
   })
 })

@@ -16,7 +16,7 @@ let server: Running
 let http: HttpClient
 
 const start = async (directory: string): Promise<Running> => {
-  const next = await startTroupe(directory)
+  const next = await startTroupe(directory, ['--listen', '0:yjs'])
   running.push(next)
   return next
 }
@@ -46,9 +46,9 @@ const path = (name: string, rest = '') => `/v1/documents/${encodeURIComponent(na
 const epochOf = async (name: string): Promise<string> => (await http.get(path(name))).body.epoch ?? ''
 
 /** A y-websocket client whose document may have a past; what its socket was closed with. */
-const visit = (name: string, doc = new Y.Doc(), params: Record<string, string> = {}) => {
+const visit = (name: string, doc = new Y.Doc(), params: Record<string, string> = {}, url = `${server.ws}/docs`) => {
   const closed: { code: number; reason: string }[] = []
-  const provider = new WebsocketProvider(`${server.ws}/docs`, name, doc, {
+  const provider = new WebsocketProvider(url, name, doc, {
     disableBc: true,
     maxBackoffTime: 100,
     params,
@@ -154,6 +154,19 @@ describe('after', () => {
     await saved(fresh)
     expect(await textNow(name)).toBe('new')
     expect(back.events.filter((event) => event.startsWith('denied document.epoch'))).toHaveLength(1)
+  })
+
+  it('[DE4] are let in on every listener and both wires when they say the epoch that there is, and with what others wrote', async () => {
+    const [main, yjs] = server.ports.map((port) => `ws://127.0.0.1:${port}`) as [string, string]
+    const first = openEditor(`${main}/docs`, 'said')
+    await synced(first)
+    first.text.insert(0, 'hello')
+    await until(async () => (await epochOf('said')) !== '', 'an epoch')
+    const epoch = await epochOf('said')
+    const wires = [`${main}/docs`, yjs].map((url) => visit('said', new Y.Doc(), { epoch }, url))
+    const tiptaps = [`${main}/hocuspocus`, yjs].map((url) => openTiptap(`${url}?epoch=${epoch}`, 'said'))
+    await until(() => [...wires, ...tiptaps].every(({ text }) => text.toString() === 'hello'), 'everybody in step')
+    for (const { provider } of wires) provider.destroy()
   })
 
   it('[DE3] a restore, clients that say nothing give back what the backup lacks, and those that say their epoch are refused', async () => {
