@@ -12,6 +12,9 @@ export interface Weighed {
   /** Without prepared answers. */
   readonly bytes: number
   readonly cachedBytes: number
+  /** Clients that have it open, and those of them, and tabs behind them, that are present. */
+  readonly connections: number
+  readonly presentClients: number
   /** Nobody has it open and all of it is on disk. */
   readonly isIdle: boolean
   dropCaches(): void
@@ -42,6 +45,11 @@ export class DocumentMemory {
 
   get bytes(): number {
     return this.#bytes
+  }
+
+  /** All in memory. */
+  *documents(): Iterable<Weighed> {
+    for (const { document } of this.#entries.values()) yield document
   }
 
   /** The document was loaded, or used: it is the most recently used one now, and may weigh something else than before. */

@@ -5,6 +5,7 @@
 import { type AwarenessEntry, type AwarenessLimits, awarenessLimits, decodeAwareness, encodeAwareness } from '../crdt/awareness.ts'
 import { type AwarenessOwner, type AwarenessPolicy, AwarenessState, awarenessPolicy } from '../crdt/awarenessState.ts'
 import type { Rejection } from '../crdt/rejection.ts'
+import { type PresenceCounts, presenceCounts } from './presenceCounts.ts'
 import type { Part } from './publication.ts'
 import type { Scope } from './system/scope.ts'
 import type { EpochMs } from './world.ts'
@@ -22,6 +23,8 @@ export interface PresenceOptions {
   readonly presenceWindowMs?: number
   readonly maxPresenceWindowMs?: number
   readonly awarenessLimits?: AwarenessLimits
+  /** For metrics. */
+  readonly presenceCounts?: PresenceCounts
 }
 
 const defaultTimeoutMs = 30_000
@@ -42,6 +45,7 @@ export class DocumentPresence {
   /** Something changed: to be told with the next window. */
   readonly #changed: () => void
   readonly #refused: (code: string) => void
+  readonly #counts: PresenceCounts
   /** Of the present window: the latest of each client. */
   #news = new Map<number, AwarenessEntry>()
   #isExpiryPlanned = false
@@ -59,6 +63,12 @@ export class DocumentPresence {
     this.#timeoutMs = options.awarenessTimeoutMs ?? defaultTimeoutMs
     this.#changed = changed
     this.#refused = refused
+    this.#counts = options.presenceCounts ?? presenceCounts()
+  }
+
+  /** Clients that are present. */
+  get size(): number {
+    return this.#state.size
   }
 
   /** Something is to be told, and its time has come. */
@@ -69,6 +79,14 @@ export class DocumentPresence {
   get #waitMs(): number {
     const windowMs = Math.max(this.#windowMs, Math.min(this.#maxWindowMs, this.#windowMs + this.#readers() * windowMsForEachReader))
     return this.#toldAt + windowMs - this.#scope.now()
+  }
+
+  homeOf(owner: AwarenessOwner): number | undefined {
+    return this.#state.homeOf(owner)
+  }
+
+  holderOf(client: number): AwarenessOwner | undefined {
+    return this.#state.holderOf(client)
   }
 
   /** Everybody, for a newcomer. */
@@ -82,12 +100,20 @@ export class DocumentPresence {
     this.#toldAt = this.#scope.now()
     const bytes = encodeAwareness([...this.#news.values()])
     this.#news = new Map()
+    this.#counts.windows++
+    this.#counts.sent += this.#readers()
     return { kind: 'awareness', bytes }
   }
 
   /** A rejection when the message is none. */
   hear(owner: AwarenessOwner, update: Uint8Array): Rejection | undefined {
-    const entries = decodeAwareness(update, this.#limits, (client, clock) => this.#state.isEcho(client, clock, owner))
+    let echoes = 0
+    const entries = decodeAwareness(update, this.#limits, (client, clock) => {
+      const isEcho = this.#state.isEcho(client, clock, owner)
+      if (isEcho) echoes++
+      return isEcho
+    })
+    this.#counts.known += echoes
     if ('length' in entries && entries.length === 0) return undefined
     if (!('length' in entries)) {
       // A stock client also sends on what it learned from others, so size and number are not always its fault.
@@ -97,6 +123,8 @@ export class DocumentPresence {
     }
     const { changed, refused } = this.#state.apply(entries, owner, this.#scope.now())
     for (const { code } of refused) this.#refused(`awareness.${code}`)
+    this.#counts.news += changed.length
+    this.#counts.known += entries.length - changed.length - refused.length
     this.#announce(changed)
     if (!this.#isExpiryPlanned && this.#state.remembered > 0) this.#planExpiry()
     return undefined
@@ -119,7 +147,9 @@ export class DocumentPresence {
   }
 
   #announce(changed: readonly AwarenessEntry[]): void {
+    const before = this.#news.size
     for (const entry of changed) this.#news.set(entry.client, entry)
+    this.#counts.collapsed += before + changed.length - this.#news.size
     this.tell()
   }
 

@@ -1,10 +1,12 @@
 /**
  * How large documents may become: of one document and of all of a tenant, in bytes of snapshot and tail.
  *
- *   warnBytes      somebody should know
- *   maxBytes       what adds content is refused; deletions, and what is known already, still pass, so that people can shrink it
- *   refuseBytes    clients cannot open it any more; programs of the server can
- *   tenantBytes    like maxBytes, for the sum
+ *   of one        of all              beyond it
+ *   warnBytes     tenantWarnBytes     somebody should know
+ *   maxBytes      tenantBytes         what adds content is refused; deletions, and what is known already, still pass, so that people
+ *                                     can shrink it
+ *   refuseBytes   tenantRefuseBytes   clients cannot open it any more, and of a tenant nothing new comes into being; programs of the
+ *                                     server get at everything, and everything can be deleted
  *
  * Promises: a document is not refused for a tail that is mostly garbage: it is compacted first, and may be an eighth too large
  * until that has happened. Growth beyond it is never taken in.
@@ -14,25 +16,17 @@ import type { Background } from './background.ts'
 import type { DocumentLog } from './documentLog.ts'
 import { type UsageMessage, usageAddress } from './documentUsage.ts'
 import { TroupeError } from './errors.ts'
+import { countsTenants, type QuotaObserver, StepsTaken, type TenantQuotaOptions } from './quotaSteps.ts'
 import type { Scope } from './system/scope.ts'
 
-export interface QuotaOptions {
+export interface QuotaOptions extends TenantQuotaOptions {
   /** 0: none. Default 0. */
   readonly warnBytes?: number
   /** 0: none. Default 64 MiB. */
   readonly maxBytes?: number
   /** 0: none. Default 256 MiB. */
   readonly refuseBytes?: number
-  /** 0: none. Default 0. */
-  readonly tenantBytes?: number
   readonly quota?: QuotaObserver
-}
-
-export type QuotaStep = 'warn' | 'full'
-
-export interface QuotaObserver {
-  /** A document has grown past a limit. */
-  grew(document: string, bytes: number, step: QuotaStep): void
 }
 
 export interface QuotaListener {
@@ -44,20 +38,11 @@ export interface QuotaListener {
 }
 
 const MiB = 1024 * 1024
-export const quotaDefaults = { warnBytes: 0, maxBytes: 64 * MiB, refuseBytes: 256 * MiB, tenantBytes: 0 }
+export const quotaDefaults = { warnBytes: 0, maxBytes: 64 * MiB, refuseBytes: 256 * MiB, tenantBytes: 0, tenantRefuseBytes: 0 }
 /** Until a compaction has told what is in it, a document may be so much larger. */
 const tolerance = 1.125
 /** Between two measurements a document may grow by so much without its tenant's sum knowing. */
 const toldEvery = 64 * 1024
-
-/** Pure: what a size means. */
-export const stepOf = (
-  bytes: number,
-  { warnBytes, maxBytes }: Required<Pick<QuotaOptions, 'warnBytes' | 'maxBytes'>>,
-): QuotaStep | undefined => {
-  if (maxBytes > 0 && bytes >= maxBytes) return 'full'
-  return warnBytes > 0 && bytes >= warnBytes ? 'warn' : undefined
-}
 
 export class DocumentQuota {
   readonly #scope: Scope
@@ -68,14 +53,21 @@ export class DocumentQuota {
   #isCompacting = false
   /** Its size when somebody was refused. */
   #refusedAt: number | undefined
-  #step: QuotaStep | undefined
+  #steps: StepsTaken
+  readonly #countsTenant: boolean
   /** Of the other documents of the tenant, when it was asked last. */
   #othersBytes = 0
+  /** That was answered, or cannot be. */
+  #isTold = false
   #toldBytes = 0
+  /** One question for all who come at once. */
+  #consulting: Promise<unknown> | undefined
 
   constructor(scope: Scope, options: QuotaOptions, background: Background, listener: QuotaListener) {
-    const { warnBytes, maxBytes, refuseBytes, tenantBytes } = { ...quotaDefaults, ...options }
-    this.#limits = { warnBytes, maxBytes, refuseBytes, tenantBytes }
+    const { warnBytes, maxBytes, refuseBytes, tenantBytes, tenantRefuseBytes } = { ...quotaDefaults, ...options }
+    this.#limits = { warnBytes, maxBytes, refuseBytes, tenantBytes, tenantRefuseBytes }
+    this.#countsTenant = countsTenants(options)
+    this.#steps = new StepsTaken(this.#limits, 0)
     this.#scope = scope
     this.#background = background
     this.#listener = listener
@@ -83,8 +75,8 @@ export class DocumentQuota {
   }
 
   begin(bytes: number): void {
-    this.#step = stepOf(bytes, this.#limits)
-    if (this.#limits.tenantBytes > 0) this.#tell(bytes)
+    this.#steps = new StepsTaken(this.#limits, bytes)
+    if (this.#countsTenant) this.#tell(bytes, { told: this.#listener.judgeAgain })
   }
 
   isFull(bytes: number): boolean {
@@ -94,17 +86,50 @@ export class DocumentQuota {
 
   /** Why clients cannot open a document of this size. */
   closure(bytes: number): TroupeError | undefined {
-    const { refuseBytes } = this.#limits
-    return refuseBytes > 0 && bytes > refuseBytes
-      ? new TroupeError('document.full', `${bytes} bytes, and nothing above ${refuseBytes} is opened`, { rule: 'documents.refuseBytes' })
+    const { refuseBytes, tenantRefuseBytes } = this.#limits
+    if (refuseBytes > 0 && bytes > refuseBytes)
+      return new TroupeError('document.full', `${bytes} bytes, and nothing above ${refuseBytes} is opened`, {
+        rule: 'documents.refuseBytes',
+      })
+    return tenantRefuseBytes > 0 && this.#othersBytes + bytes > tenantRefuseBytes
+      ? full(tenantRefuseBytes, 'documents.tenantRefuseBytes')
       : undefined
   }
 
-  /** Errors: `document.full`. For content that comes as a whole. */
-  checkGrowth(bytes: number): void {
-    const { maxBytes } = this.#limits
+  /** Who comes in depends on what the tenant has, so `consult` comes first. */
+  get guardsEntry(): boolean {
+    return this.#limits.tenantRefuseBytes > 0
+  }
+
+  /** What the other documents of the tenant have is known when it resolves, as far as it can be told. */
+  consult(bytes: number): Promise<unknown> | undefined {
+    if (!this.#countsTenant) return undefined
+    const done = () => {
+      this.#consulting = undefined
+    }
+    this.#consulting ??= this.#tell(bytes).then(done, done)
+    return this.#consulting
+  }
+
+  /** Errors: `document.full`. For what comes into being, or back. */
+  checkBirth(): void {
+    const refusal = this.#birthRefusal
+    if (refusal !== undefined) throw refusal
+  }
+
+  get #birthRefusal(): TroupeError | undefined {
+    const { tenantRefuseBytes } = this.#limits
+    const isBeyond = tenantRefuseBytes > 0 && this.#othersBytes > tenantRefuseBytes
+    return isBeyond ? full(tenantRefuseBytes, 'documents.tenantRefuseBytes') : undefined
+  }
+
+  /** Errors: `document.full`. For content that comes as a whole. `isMove`: the tenant has it already, under another name. */
+  checkGrowth(bytes: number, isMove = false): void {
+    const { maxBytes, tenantBytes } = this.#limits
     if (maxBytes > 0 && bytes > maxBytes) throw full(maxBytes, 'documents.maxBytes')
-    if (this.#isBeyondTenant(bytes)) throw full(this.#limits.tenantBytes, 'documents.tenantBytes')
+    if (isMove || !this.#isBeyondTenant(bytes)) return
+    this.#tell(this.#toldBytes, { wanted: bytes })
+    throw full(tenantBytes, 'documents.tenantBytes')
   }
 
   /**
@@ -114,9 +139,13 @@ export class DocumentQuota {
   judge(log: DocumentLog, length: number, isAgain: boolean): TroupeError | 'later' | undefined {
     const { maxBytes, tenantBytes } = this.#limits
     const { bytes, tailBytes } = log.document
+    // Otherwise one request for each of a thousand new names would bring a thousand times as much as a tenant may have.
+    if (this.#countsTenant && !this.#isTold) return 'later'
+    const birth = log.saved === 0 && log.unsaved === 0 ? this.#birthRefusal : undefined
+    if (birth !== undefined) return birth
     if (this.#isBeyondTenant(bytes + length)) {
       if (isAgain) return full(tenantBytes, 'documents.tenantBytes')
-      this.#tell(bytes, this.#listener.judgeAgain) // other documents may have gone since
+      this.#tell(bytes, { wanted: bytes + length, told: this.#listener.judgeAgain }) // other documents may have gone since
       return 'later'
     }
     if (maxBytes === 0 || bytes + length <= maxBytes) return undefined
@@ -129,6 +158,7 @@ export class DocumentQuota {
 
   #full(bytes: number): TroupeError {
     this.#refusedAt = bytes
+    this.#report(bytes, this.#limits.maxBytes)
     return full(this.#limits.maxBytes, 'documents.maxBytes')
   }
 
@@ -148,7 +178,7 @@ export class DocumentQuota {
       this.#isCompacting = false
       if (!this.#background.isOver) this.#listener.judgeAgain()
     }
-    log.whenSaved(() => log.compactAll().then(done, done), done)
+    log.whenSaved(() => log.compactAll().then(done, done), { lost: done, refused: done })
   }
 
   #isBeyondTenant(bytes: number): boolean {
@@ -162,35 +192,41 @@ export class DocumentQuota {
       this.#refusedAt = undefined
       this.#listener.hasRoom()
     }
-    const step = stepOf(bytes, this.#limits)
-    if (step !== undefined && step !== this.#step && !(step === 'warn' && this.#step === 'full')) {
+    this.#report(bytes, bytes)
+    if (this.#countsTenant && Math.abs(bytes - this.#toldBytes) >= toldEvery) this.#tell(bytes)
+  }
+
+  #report(bytes: number, wanted: number): void {
+    for (const step of this.#steps.take(bytes, wanted)) {
       this.#scope.log.warn({ document: this.#scope.address, bytes, step }, 'a document has grown large')
       this.#observe?.grew(this.#scope.id, bytes, step)
       if (step === 'full') this.#listener.becameFull()
     }
-    this.#step = step
-    if (this.#limits.tenantBytes > 0 && Math.abs(bytes - this.#toldBytes) >= toldEvery) this.#tell(bytes)
   }
 
   /** Its size was written down; 0 when it was deleted. */
   measured(bytes: number): void {
-    if (this.#limits.tenantBytes > 0) this.#tell(bytes)
+    if (this.#countsTenant) this.#tell(bytes)
   }
 
-  #tell(bytes: number, told: () => void = () => {}): void {
+  #tell(bytes: number, { wanted = bytes, told = () => {} }: { wanted?: number; told?: () => void } = {}): Promise<unknown> {
     this.#toldBytes = bytes
-    const message: UsageMessage = { type: 'usage.note', document: this.#scope.id, bytes }
+    const message: UsageMessage = { type: 'usage.note', document: this.#scope.id, bytes, wanted }
+    const answer = this.#scope.ask(usageAddress(tenantOf(this.#scope.id)), message)
     this.#background.run(
-      this.#scope.ask(usageAddress(tenantOf(this.#scope.id)), message),
+      answer,
       (total) => {
         this.#othersBytes = Math.max(0, (total as number) - bytes) // the answer of the table
+        this.#isTold = true
         told()
       },
       (error) => {
         this.#scope.log.warn({ document: this.#scope.address, error: String(error) }, 'the size of a document could not be noted')
+        this.#isTold = true
         told()
       },
     )
+    return answer
   }
 }
 

@@ -1,18 +1,28 @@
 /**
- * How many bytes the documents of a tenant have together: a durable table, `usage/default` or `usage/~tenant`, kept when
- * `documents.tenantBytes` is set.
+ * How many bytes the documents of a tenant have together: a durable table, `usage/default` or `usage/~tenant`, kept when a limit
+ * for tenants is set.
  *
  * Promises: each document says how large it is, not how much it grew, so nothing is counted twice, and what a crash lost is right
- * again as soon as the document says it the next time. About 100 bytes in memory for each document.
+ * again as soon as the document says it the next time. A limit that the sum grows past is told once for each crossing. About 100
+ * bytes in memory for each document.
  */
+import { type QuotaObserver, type QuotaStep, StepsTaken, type TenantQuotaOptions, tenantLimits } from './quotaSteps.ts'
 import type { Address } from './system/address.ts'
 import { defineActor } from './system/definition.ts'
+import type { Scope } from './system/scope.ts'
+import type { DocumentEvent } from './webhook.ts'
 
 export type UsageMessage =
-  /** An ask, answered with the sum. `bytes`: 0 when the document is deleted. */
-  | { readonly type: 'usage.note'; readonly document: string; readonly bytes: number }
+  /** An ask, answered with the sum. `bytes`: 0 when the document is deleted. `wanted`: what it would have with what is refused. */
+  | { readonly type: 'usage.note'; readonly document: string; readonly bytes: number; readonly wanted?: number }
   /** An ask: `Usage`. */
   | { readonly type: 'usage.sum' }
+
+export interface UsageOptions extends TenantQuotaOptions {
+  readonly quota?: QuotaObserver
+  /** For webhooks. */
+  readonly happened?: (event: DocumentEvent) => void
+}
 
 export interface Usage {
   readonly documents: number
@@ -24,6 +34,7 @@ type Noted = readonly [document: string, bytes: number]
 class UsageTable {
   readonly #bytes: Map<string, number>
   #sum = 0
+  #steps: StepsTaken | undefined
 
   constructor(noted: readonly Noted[]) {
     this.#bytes = new Map(noted)
@@ -44,6 +55,12 @@ class UsageTable {
     return { documents: this.#bytes.size, bytes: this.#sum }
   }
 
+  /** What was told is not stored: as the table is after loading, it was told before. */
+  steps(options: TenantQuotaOptions): StepsTaken {
+    this.#steps ??= new StepsTaken(tenantLimits(options), this.#sum)
+    return this.#steps
+  }
+
   toJson(): readonly Noted[] {
     return [...this.#bytes]
   }
@@ -51,7 +68,14 @@ class UsageTable {
 
 export const usageAddress = (tenant: string): Address => (tenant === '' ? 'usage/default' : `usage/~${tenant}`)
 
-export const usageKind = () =>
+const report = (step: QuotaStep, bytes: number, scope: Scope<Noted>, { quota, happened }: UsageOptions): void => {
+  const tenant = scope.id === 'default' ? '' : scope.id.slice(1)
+  scope.log.warn({ tenant, bytes, step }, 'the documents of a tenant have grown large')
+  quota?.tenantGrew(tenant, bytes, step)
+  if (step === 'full') happened?.({ type: 'tenant.full', document: '', tenant, at: scope.now(), users: [] })
+}
+
+export const usageKind = (options: UsageOptions = {}) =>
   defineActor<UsageTable, UsageMessage, Noted>({
     kind: 'usage',
     state: () => new UsageTable([]),
@@ -63,10 +87,13 @@ export const usageKind = () =>
       fromJson: (stored) => new UsageTable(stored as readonly Noted[]), // by toJson
     },
     handlers: {
-      'usage.note': (table, { document, bytes }, scope) => {
+      'usage.note': (table, { document, bytes, wanted = bytes }, scope) => {
+        const steps = table.steps(options)
         // The answer waits for the disk; when it refuses, that is the answer.
         if (table.bytesOf(document) !== bytes) scope.persist([document, bytes]).catch(() => {})
-        return table.usage.bytes
+        const { bytes: sum } = table.usage
+        for (const step of steps.take(sum, sum - bytes + wanted)) report(step, sum, scope, options)
+        return sum
       },
       'usage.sum': (table) => table.usage,
     },

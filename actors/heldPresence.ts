@@ -27,16 +27,19 @@ export class HeldPresence {
     this.#own ??= firstClient(update)
   }
 
-  hold(message: PresenceMessage): void {
+  /** False: one of those that were held, or this one, is never let through. */
+  hold(message: PresenceMessage): boolean {
     const client = firstClient(message.update)
-    if (client === undefined) return // says nothing of anybody
+    if (client === undefined) return false // says nothing of anybody
+    const isFirst = !this.#held.has(client)
     this.#held.set(client, message) // keeps its place in the order
-    if (this.#held.size <= mostHeld) return
+    if (this.#held.size <= mostHeld) return isFirst
     for (const other of this.#held.keys()) {
       if (other === this.#own) continue
       this.#held.delete(other)
-      return
+      break
     }
+    return false
   }
 
   /** The one that has waited longest. */

@@ -24,13 +24,14 @@ export const documentEventTypes = [
   'document.reset',
   'document.renamed',
   'document.full',
+  'tenant.full',
 ] as const
 export type DocumentEventType = (typeof documentEventTypes)[number]
 
 /** What happened to a document. */
 export interface DocumentEvent {
   readonly type: DocumentEventType
-  /** The name that its tenant knows it by. */
+  /** The name that its tenant knows it by; empty when it is about the tenant. */
   readonly document: string
   readonly tenant: string
   readonly at: EpochMs

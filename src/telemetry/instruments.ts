@@ -60,6 +60,24 @@ export const sumOfEach = (
   })
 }
 
+/** How a number is spread over many: the middle, nine and 99 of a hundred, and the most. Nothing when there are none. */
+export const spread = (registers: Registry[], name: string, help: string, read: () => Float64Array): void => {
+  new Gauge({
+    name,
+    help,
+    labelNames: ['quantile'],
+    registers,
+    collect() {
+      this.reset()
+      const values = read().sort()
+      for (const quantile of [0.5, 0.9, 0.99, 1]) {
+        const value = values[Math.ceil(quantile * values.length) - 1]
+        if (value !== undefined) this.set({ quantile }, value)
+      }
+    },
+  })
+}
+
 export const levelOfEach = (
   registers: Registry[],
   name: string,

@@ -3,17 +3,21 @@
  */
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client'
 import type { DocumentObserver } from '../../actors/document.ts'
-import type { QuotaObserver } from '../../actors/documentQuota.ts'
+import type { Weighed } from '../../actors/documentMemory.ts'
 import type { Journals } from '../../actors/journal.ts'
+import type { PresenceCounts } from '../../actors/presenceCounts.ts'
+import type { QuotaObserver } from '../../actors/quotaSteps.ts'
 import type { ActorSystem } from '../../actors/system/system.ts'
 import type { Outcome } from '../../actors/webhook.ts'
 import type { Traffic } from '../doors/sink.ts'
 import { type BusMetrics, busMetrics } from './busMetrics.ts'
+import { documentMetrics } from './documentMetrics.ts'
 import { level, levelOfEach, sum, sumOfEach, tally } from './instruments.ts'
 
 export interface Metrics {
   readonly registry: Registry
   readonly documents: DocumentObserver & QuotaObserver
+  readonly presence: PresenceCounts
   /** Documents whose last commit the disk refused. */
   readonly unsavedDocuments: () => number
   readonly bus: BusMetrics
@@ -30,6 +34,7 @@ export interface Metrics {
 export interface Weights {
   readonly documentBytes: number
   readonly answerBytes: number
+  readonly documents: () => Iterable<Weighed>
 }
 
 export const createMetrics = (
@@ -76,6 +81,7 @@ export const createMetrics = (
     labelNames: ['step'],
     registers,
   })
+  const tenantGrown = tally(registers, 'troupe_tenant_grown_total', 'Tenants that grew beyond a limit of size.', 'step')
   const compactions = new Counter({ name: 'troupe_document_compactions_total', help: 'Compactions of documents.', registers })
   const waited = new Histogram({
     name: 'troupe_document_commit_seconds',
@@ -99,6 +105,7 @@ export const createMetrics = (
   return {
     registry,
     bus,
+    presence: documentMetrics(registry, () => weights().documents()),
     connections,
     webhooks: { observe: tally(registers, 'troupe_webhooks_total', 'Tries to deliver an event to a webhook.', 'outcome') },
     unsavedDocuments: () => refusing,
@@ -116,6 +123,7 @@ export const createMetrics = (
       compacted: () => compactions.inc(),
       refused: (code) => refused.inc({ code }),
       grew: (_document, _bytes, step) => grown.inc({ step }),
+      tenantGrew: (_tenant, _bytes, step) => tenantGrown(step),
     },
     connectionOpened(door) {
       change(door, 1)

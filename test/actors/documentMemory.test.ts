@@ -14,6 +14,8 @@ const house = (limit: number) => {
     const document: Fake = {
       bytes,
       cachedBytes,
+      connections: 0,
+      presentClients: 0,
       isIdle,
       dropCaches() {
         document.cachedBytes = 0

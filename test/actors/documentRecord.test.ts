@@ -3,6 +3,7 @@ import * as Y from 'yjs'
 import type { DocumentBytes } from '../../actors/documentMessages.ts'
 import { readRecord } from '../../actors/documentRecord.ts'
 import type { Usage } from '../../actors/documentUsage.ts'
+import type { DocumentEvent } from '../../actors/webhook.ts'
 import { listDocuments } from '../../src/documents/catalog.ts'
 import { quiet } from '../support/world.ts'
 import { DocumentHouse, reopened, updateOf } from './documentHouse.ts'
@@ -343,10 +344,21 @@ describe('limits of size', () => {
   it('are told of once for each crossing', async () => {
     const grown: string[] = []
     const grew = (document: string, _bytes: number, step: string) => grown.push(`${document} ${step}`)
-    const house = await DocumentHouse.open({ warnBytes: 1_000, maxBytes: 2_000, quota: { grew } })
+    const house = await DocumentHouse.open({ warnBytes: 1_000, maxBytes: 2_000, quota: { grew, tenantGrew: () => {} } })
     const client = await house.connect('x')
     for (let i = 0; i < 30; i++) await client.write('w'.repeat(60))
-    expect(grown.slice(0, 2)).toEqual(['x warn', 'x full'])
+    expect(grown).toEqual(['x warn', 'x full'])
+  })
+
+  it('are told of when the first content is refused, for a size just below stays there', async () => {
+    const grown: string[] = []
+    const grew = (document: string, _bytes: number, step: string) => grown.push(`${document} ${step}`)
+    const house = await DocumentHouse.open({ maxBytes: 2_000, quota: { grew, tenantGrew: () => {} } })
+    await house.append('x', updateOf('w'.repeat(1_950)))
+    for (let tries = 0; tries < 3; tries++) expect(await codeOf(house.append('x', updateOf('v'.repeat(500))))).toBe('document.full')
+    expect(grown).toEqual(['x full'])
+    await house.append('y', updateOf('w'.repeat(100)))
+    expect(grown).toEqual(['x full'])
   })
 
   it('keep a document that is far too large from being opened, while the server still gets at it', async () => {
@@ -369,7 +381,7 @@ describe('limits of size', () => {
     expect(await house.text('x')).toBe('z'.repeat(10))
   })
 
-  it('hold for all documents of a tenant together, and what is deleted no longer counts', async () => {
+  it('[TQ1] hold for all documents of a tenant together, and what is deleted no longer counts', async () => {
     const house = await DocumentHouse.open({ tenantBytes: 10_000, idleMs: 1_000 })
     await house.append('a', updateOf('a'.repeat(6_000)))
     await house.world.clock.advance(5_000)
@@ -385,6 +397,92 @@ describe('limits of size', () => {
     await next.write('c'.repeat(2_000))
     expect(next.refused).toBeUndefined()
     await house.append('~acme/a', updateOf('another tenant'.repeat(100)))
+  })
+
+  it('[TQ1] hold for the first change of each of many new documents, too', async () => {
+    const house = await DocumentHouse.open({ tenantBytes: 10_000, idleMs: 1_000 })
+    const codes: string[] = []
+    for (let i = 0; i < 4; i++) {
+      codes.push(await codeOf(house.append(`new-${i}`, updateOf('n'.repeat(4_000)))))
+      await house.world.clock.advance(100)
+    }
+    codes.push(await codeOf(house.life('made', { type: 'document.create', by, update: updateOf('n'.repeat(4_000)) })))
+    expect(codes.map((code) => code.startsWith('no error'))).toEqual([true, true, false, false, false])
+    expect(codes.slice(2)).toEqual(['document.full', 'document.full', 'document.full'])
+  })
+
+  it('[TQ2] beyond the last of a tenant nothing is opened, made, copied or restored; programs get at it, and deleting makes room', async () => {
+    const house = await DocumentHouse.open({ tenantRefuseBytes: 10_000, idleMs: 1_000 })
+    const inside = await house.connect('a')
+    await house.life('gone', { type: 'document.create', by, update: updateOf('gone') })
+    await house.life('gone', { type: 'document.remove', by })
+    await house.append('a', updateOf('a'.repeat(6_000)))
+    await house.append('b', updateOf('b'.repeat(5_000)))
+    await house.world.clock.advance(5_000)
+    expect(await codeOf(house.connect('b'))).toBe('document.full')
+    expect(await codeOf(house.connect('new'))).toBe('document.full')
+    expect(await codeOf(house.append('new', updateOf('new')))).toBe('document.full')
+    expect(await codeOf(house.life('new', { type: 'document.create', by }))).toBe('document.full')
+    expect(await codeOf(house.life('b', { type: 'document.copy', by, to: 'copy' }))).toBe('document.full')
+    expect(await codeOf(house.life('gone', { type: 'document.undelete', by }))).toBe('document.full')
+    await house.connect('~acme/a')
+    await inside.erase(10)
+    expect([inside.refused, inside.text.length]).toEqual([undefined, 5_990])
+    await house.life('b', { type: 'document.rename', by, to: 'c' })
+    const { snapshot, tail } = (await house.system.ask('document/c', { type: 'document.state' })) as DocumentBytes
+    expect(snapshot.length + tail.reduce((sum, { length }) => sum + length, 0)).toBeGreaterThan(5_000)
+    await house.life('c', { type: 'document.remove', by })
+    expect(await house.text('a')).toBe('a'.repeat(5_990))
+    await house.life('gone', { type: 'document.undelete', by })
+    expect(await house.text('gone')).toBe('gone')
+  })
+
+  it('[TQ2] everybody who comes while the sum is asked for gets the same answer', async () => {
+    const house = await DocumentHouse.open({ tenantRefuseBytes: 10_000 })
+    await house.append('a', updateOf('a'.repeat(11_000)))
+    await house.world.clock.advance(1_000)
+    await house.crash()
+    const codes = await Promise.all(Array.from({ length: 20 }, () => codeOf(house.connect('new'))))
+    expect(new Set(codes)).toEqual(new Set(['document.full']))
+  })
+
+  it('[TQ3] of a tenant are told of once for each crossing, each tenant for itself', async () => {
+    const told: string[] = []
+    const quota = { grew: () => {}, tenantGrew: (tenant: string, _bytes: number, step: string) => told.push(`${tenant} ${step}`) }
+    const events: string[] = []
+    const happened = ({ type, tenant }: DocumentEvent) => type === 'tenant.full' && events.push(tenant)
+    const limits = { tenantWarnBytes: 2_000, tenantBytes: 4_000, tenantRefuseBytes: 6_000 }
+    const house = await DocumentHouse.open({ ...limits, idleMs: 1_000, quota, happened })
+    const grow = async (name: string, bytes: number) => {
+      await house.append(name, updateOf('x'.repeat(bytes)))
+      await house.world.clock.advance(5_000)
+    }
+    for (const name of ['~acme/a', '~acme/b', '~acme/c']) await grow(name, 900)
+    expect(told).toEqual(['acme warn'])
+    await grow('d', 2_500)
+    await grow('~acme/e', 1_200)
+    expect(told).toEqual(['acme warn', ' warn'])
+    await house.crash()
+    await grow('d', 100)
+    for (let tries = 0; tries < 3; tries++) expect(await codeOf(grow('d', 1_500))).toBe('document.full')
+    expect(told).toEqual(['acme warn', ' warn', ' full'])
+    await house.life('d', { type: 'document.remove', by })
+    await house.world.clock.advance(5_000)
+    expect(await codeOf(house.life('f', { type: 'document.create', by, update: updateOf('f'.repeat(5_000)) }))).toBe('document.full')
+    await house.world.clock.advance(5_000)
+    expect(told.slice(3)).toEqual([' full'])
+    expect(events).toEqual(['', ''])
+  })
+
+  it('[TQ1] hold for what was there before they were set', async () => {
+    const house = await DocumentHouse.open({ idleMs: 1_000 })
+    house.sweep()
+    for (const name of ['a', 'b']) await house.append(name, updateOf(name.repeat(6_000)))
+    await house.world.clock.advance(5_000)
+    await house.reboot({ tenantBytes: 10_000 })
+    house.sweep()
+    await house.world.clock.advance(5_000)
+    expect(await codeOf(house.append('c', updateOf('c')))).toBe('document.full')
   })
 
   it('are right again after a crash, when the sweep has come by', async () => {

@@ -16,7 +16,8 @@ const all = (held: HeldPresence) => {
 describe('presence that is held', () => {
   it('is the latest of each client id, in the order in which the ids came', () => {
     const held = new HeldPresence()
-    for (const message of [of(1, 1), of(2, 7), of(1, 2), of(1, 3)]) held.hold(message)
+    const isKept = [of(1, 1), of(2, 7), of(1, 2), of(1, 3)].map((message) => held.hold(message))
+    expect(isKept).toEqual([true, true, false, false])
     expect(all(held)).toEqual([of(1, 3), of(2, 7)])
     expect(held.isEmpty).toBe(true)
   })

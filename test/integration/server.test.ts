@@ -211,6 +211,19 @@ describe('the end', () => {
   })
 })
 
+describe('the memory of a server', () => {
+  const environmentOf = async (server: Running): Promise<string[]> => {
+    const { pid } = await server.line(({ msg }) => msg === 'listening')
+    return readFileSync(`/proc/${pid}/environ`, 'utf8').split('\0')
+  }
+
+  it('[SR18] under a supervisor large blocks go back to the system when they are free, unless somebody says otherwise', async () => {
+    expect(await environmentOf(await start(newDirectory(), ['--supervised']))).toContain('MALLOC_MMAP_THRESHOLD_=8388608')
+    const own = await start(newDirectory(), ['--supervised'], { env: { MALLOC_MMAP_THRESHOLD_: '131072' } })
+    expect(await environmentOf(own)).toContain('MALLOC_MMAP_THRESHOLD_=131072')
+  })
+})
+
 describe('one of its kind', () => {
   it.each([
     ['by itself', ['--no-supervisor']],
