@@ -54,4 +54,6 @@ export const askOther = async (
 /** The other document has decided, and has changed nothing. */
 export const isFinal = (error: unknown): boolean =>
   isTroupeError(error) &&
-  ['document.exists', 'document.full', 'document.invalid', 'journal.too_large', 'actor.bad_address'].includes(error.code)
+  ['document.exists', 'document.full', 'document.invalid', 'journal.too_large', 'actor.bad_address', 'connection.bad_name'].includes(
+    error.code,
+  )

@@ -71,8 +71,10 @@ export class DocumentHistory {
 
   /** What the worker throws, or Yjs in it, is no failure of the document. */
   #refusal(error: unknown): TroupeError {
+    // Its journals were taken away under it: what is missing there says nothing about the document.
+    const isOfJournals = !isTroupeError(error) || error.code.startsWith('journal.')
+    if (this.#isOver && isOfJournals) return new TroupeError('document.unavailable', this.#scope.address, { cause: error })
     if (isTroupeError(error)) return error
-    if (this.#host.log.background.isOver) return new TroupeError('document.unavailable', this.#scope.address, { cause: error })
     this.#scope.log.error({ document: this.#scope.address, error: String(error) }, 'the history of a document could not be looked at')
     return new TroupeError('document.history_unreadable', undefined, { cause: error })
   }
@@ -81,10 +83,23 @@ export class DocumentHistory {
     const { existence } = this.#host
     if (existence.isBusy) await existence.whenFree()
     if (existence.refusal !== undefined) throw existence.refusal
-    await this.#settled(looking.has(request.type))
+    const isLooking = looking.has(request.type)
+    await this.#settled(isLooking)
+    this.#checkAlive()
     const { journals, work } = this.#settings
     const journal = new HistoryJournal(journals, history.compression, this.#scope.id)
-    return new HistoryInquiry({ work, journal, options: history, host: this.#host, now: this.#scope.now() }).answer(request)
+    const answer = await new HistoryInquiry({ work, journal, options: history, host: this.#host, now: this.#scope.now() }).answer(request)
+    if (isLooking) this.#checkAlive() // it may be of two contents
+    return answer
+  }
+
+  /** The journals of this name may hold something else by now. */
+  get #isOver(): boolean {
+    return this.#host.log.background.isOver
+  }
+
+  #checkAlive(): void {
+    if (this.#isOver) throw new TroupeError('document.unavailable', this.#scope.address)
   }
 
   /** Everything that was taken in so far is on disk. Whoever only looks is shown what is there, where the disk takes nothing more. */

@@ -4,7 +4,7 @@
  *   connection ── join, sync, update, awareness, … ──→ document ──→ publications, `connection.refused`
  *   server     ── state, edit, …                   ──→ document ──→ answers
  */
-import type { Author } from '../crdt/change.ts'
+import type { Author, DoneRequest, RequestKey } from '../crdt/change.ts'
 import type { Account, DocumentAccess } from './account.ts'
 import type { ErrorCode } from './errors.ts'
 import type { HistoryRequest } from './historyMessages.ts'
@@ -65,17 +65,24 @@ export type DocumentMessage =
   /** An ask: `DocumentBytes`. */
   | { readonly type: 'document.state' }
   /**
-   * An ask: resolves with `Edited` when the change is on disk. `access`: of its author, default `write`. `expectedOffset`: only if
-   * the document is still there, and all of it on disk. Errors: `document.invalid`, `document.changed`, `document.unsaved`,
-   * `access.denied`, those of the store.
+   * An ask: resolves with `Edited` when the change is on disk. `access`: of its author, default `write`. `birthBan`: what forbids the
+   * author to bring the document into being. `ownClient`: the client id that the server gave the change. `expectedOffset`: only if
+   * the document is still there, and all of it on disk. `request`: if it was done before, that is the answer. Errors: `document.invalid`,
+   * `document.changed`, `document.unsaved`, `document.key_reused`, `access.denied`, those of the store, and `document.outcome_unknown`
+   * when the disk refuses what was taken in already; of all others nothing was done.
    */
   | {
       readonly type: 'document.edit'
       readonly update: Uint8Array
       readonly author: Author
       readonly access?: DocumentAccess
+      readonly birthBan?: string | undefined
+      readonly ownClient?: number | undefined
       readonly expectedOffset?: Offset
+      readonly request?: DoneRequest | undefined
     }
+  /** An ask: `Edited` when a change with this key was made here, once it is on disk; else undefined. Errors as above. */
+  | { readonly type: 'document.recall'; readonly request: RequestKey }
   /** An ask: who is here, as awareness updates (`Uint8Array[]`). */
   | { readonly type: 'document.present' }
   /** Tells everybody who has it open. */
@@ -86,6 +93,8 @@ export type DocumentMessage =
   | { readonly type: 'document.expire' }
   | { readonly type: 'document.tellPresence' }
   | { readonly type: 'document.guard' }
+  /** From itself: the next slice of its shadow. */
+  | { readonly type: 'document.slice' }
   | { readonly type: 'document.compact' }
   | { readonly type: 'document.look' }
   | { readonly type: 'document.news' }
@@ -94,24 +103,33 @@ export type DocumentMessage =
  * The life of a document as a whole. All are asks, answered with `DocumentDescription` when it is on disk; that of another name for
  * `copy` and `rename`. `by`: the user who does it, empty for nobody known. Each may be asked again when the answer was lost.
  *
+ * With a `request` that was done before, the answer is the description as it is now.
+ *
  * Errors: `document.unknown`, `document.exists`, `document.deleted`, `document.renamed` (the detail is the new name),
- * `document.invalid`, `document.full`, `document.unavailable` (it is being moved; ask again), those of the store.
+ * `document.invalid`, `document.full`, `document.unavailable` (it is being moved; ask again), `document.key_reused`, those of the store:
+ * nothing was done. `document.outcome_unknown`: it may be done yet.
  */
 export type DocumentLifeRequest =
   | { readonly type: 'document.describe' }
   /** A new document; also in the place of one that was deleted, whose content goes for good. */
-  | { readonly type: 'document.create'; readonly by: string; readonly update?: Uint8Array }
+  | { readonly type: 'document.create'; readonly by: string; readonly update?: Uint8Array; readonly request?: RequestKey | undefined }
   /** Closes it for everybody. The content stays for `documents.deletedMs`, the name is refused until it is created or restored. */
   | { readonly type: 'document.remove'; readonly by: string }
   | { readonly type: 'document.undelete'; readonly by: string }
   /** The content and its history go at once and for good. `ifDue`: only when it was deleted long enough ago. */
   | { readonly type: 'document.purge'; readonly by: string; readonly ifDue?: boolean }
   /** Begins anew with no content or this one. Whoever has the old content is refused from then on. */
-  | { readonly type: 'document.reset'; readonly by: string; readonly update?: Uint8Array }
-  | { readonly type: 'document.copy'; readonly by: string; readonly to: string }
+  | { readonly type: 'document.reset'; readonly by: string; readonly update?: Uint8Array; readonly request?: RequestKey | undefined }
+  | { readonly type: 'document.copy'; readonly by: string; readonly to: string; readonly request?: RequestKey | undefined }
   | { readonly type: 'document.rename'; readonly by: string; readonly to: string }
   /** From another document, which is being copied or renamed: entries of its journal. */
-  | { readonly type: 'document.receive'; readonly by: string; readonly from: DocumentOrigin; readonly entries: readonly Uint8Array[] }
+  | {
+      readonly type: 'document.receive'
+      readonly by: string
+      readonly from: DocumentOrigin
+      readonly entries: readonly Uint8Array[]
+      readonly request?: RequestKey | undefined
+    }
 
 /** Where the content of a document came from. */
 export interface DocumentOrigin {
@@ -174,6 +192,8 @@ export interface Edited {
   readonly offset: Offset
   /** False: the document had all of it. */
   readonly isNew: boolean
+  /** That of its request. */
+  readonly answer: string
 }
 
 /** To a connection: its client broke a rule, or cannot be served. */

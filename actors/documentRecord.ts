@@ -8,7 +8,7 @@
  * - A document that somebody just began to write gets its record in the background; without one it is `present` as long as it has content.
  */
 import { base64 } from '../crdt/base64.ts'
-import { seal } from '../crdt/change.ts'
+import { type RequestKey, seal } from '../crdt/change.ts'
 import { decodeStateVector, encodeStateVector, type StateVector } from '../crdt/stateVector.ts'
 import { emptyUpdate } from '../crdt/update.ts'
 import { entriesAfter } from './documentContent.ts'
@@ -42,7 +42,23 @@ export interface DocumentRecord {
   readonly incoming?: boolean
   /** And with it this history. */
   readonly history?: MovedHistory
+  /** By which it was created or begun anew, oldest first; they may come again. */
+  readonly requests?: readonly RecordedRequest[]
 }
+
+export interface RecordedRequest extends RequestKey {
+  readonly at: EpochMs
+}
+
+/** Such requests are rare, and the record is written anew whenever the document is measured. */
+const mostRequests = 16
+
+export const withRequest = (
+  { requests = [] }: Pick<DocumentRecord, 'requests'>,
+  request: RequestKey | undefined,
+  at: EpochMs,
+): Pick<DocumentRecord, 'requests'> =>
+  request === undefined ? {} : { requests: [...requests, { id: request.id, hash: request.hash, at }].slice(-mostRequests) }
 
 export type Standing = 'absent' | 'present' | 'deleted'
 

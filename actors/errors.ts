@@ -162,7 +162,17 @@ const table = {
   'document.unavailable': {
     text: 'the document cannot be opened',
     retry: true,
-    advice: 'See the log of the server for the reason.',
+    advice: 'Ask or connect again; of a request nothing was done. Should it stay so, the log of the server has the reason.',
+  },
+  'document.outcome_unknown': {
+    text: 'it is not known whether the request was done',
+    retry: false,
+    advice: 'It may be done already, or be done yet. Repeat it with the same `Idempotency-Key`; without one, look at the document first.',
+  },
+  'document.key_reused': {
+    text: 'another request on this document had this idempotency key',
+    retry: false,
+    advice: 'Give every request a key of its own; only a repetition has that of another.',
   },
   'document.busy': {
     text: 'the document has more to do than it can take in',
@@ -365,6 +375,11 @@ const table = {
     retry: false,
     advice: 'Correct the path or the method; docs/reference/http.md lists them.',
   },
+  'http.method_not_allowed': {
+    text: 'this path does not take this method',
+    retry: false,
+    advice: 'The header `Allow` names those that it takes.',
+  },
   'http.bad_request': {
     text: 'the request is not right',
     retry: false,
@@ -373,7 +388,7 @@ const table = {
   'http.unsupported_type': {
     text: 'the body is of a type that is not understood',
     retry: false,
-    advice: 'Send JSON, and say so: `content-type: application/json`.',
+    advice: 'Send JSON, and say so: `content-type: application/json`; not compressed. Yjs updates are `application/octet-stream`.',
   },
   'http.failed': {
     text: 'the request failed',

@@ -3,7 +3,7 @@ import type { RequestKey } from '../crdt/change.ts'
 import { type ChangeGroup, joinGroups, packChanges, unpackChanges } from '../crdt/history.ts'
 import type { Material } from '../crdt/historyReplay.ts'
 import type { Live, Reverted } from '../crdt/historyRevert.ts'
-import type { DocumentWork } from '../crdt/work.ts'
+import type { DocumentWork, Readable } from '../crdt/work.ts'
 import type { DocumentLog } from './documentLog.ts'
 import type { DocumentMessage, Edited } from './documentMessages.ts'
 import { checkSame } from './documentRequests.ts'
@@ -58,6 +58,13 @@ const pageBytes = 32 * mebibyte
 const rewrittenBytes = mebibyte
 /** What is too old goes when so much of the whole time has passed since, so that not each compaction prunes a little. */
 const overdueShare = 1 / 8
+
+/** Errors: `document.misfit` for what nests too deep to be shown. */
+const read = async <Value>(answer: Promise<Readable<Value>>): Promise<Value> => {
+  const found = await answer
+  if (found.ok) return found.value
+  throw new TroupeError('document.misfit', found.detail)
+}
 
 export class HistoryInquiry {
   readonly #work: DocumentWork
@@ -173,7 +180,7 @@ export class HistoryInquiry {
   }
 
   async #show(found: Found, withContent: boolean) {
-    return this.#work.run('historyView', await this.#material(found), found.offset, withContent)
+    return read(this.#work.run('historyView', await this.#material(found), found.offset, withContent))
   }
 
   async #difference({ from, to, gapMs = defaultGapMs }: Request<'document.diff'>): Promise<HistoryDifference> {
@@ -182,14 +189,14 @@ export class HistoryInquiry {
     const range = { from: start.offset, to: end.offset }
     if (start.version === undefined || !(await this.#isForgotten(start.version))) {
       const period = { after: start.offset, upTo: end.offset }
-      return { ...range, roots: await this.#work.run('historyDiff', await this.#material(start, end.offset), period, gapMs) }
+      return { ...range, roots: await read(this.#work.run('historyDiff', await this.#material(start, end.offset), period, gapMs)) }
     }
     // What happened since is forgotten in part: the difference is there, but nobody knows who made it.
     const material = await this.#material(start)
     const { update } = await this.#show(end, false)
     const change = { offset: start.offset + 1, time: this.#now, author: { user: '', via: 'forgotten' }, update }
     const period = { after: start.offset, upTo: change.offset }
-    return { ...range, roots: await this.#work.run('historyDiff', { ...material, blocks: [packChanges([change])] }, period, gapMs) }
+    return { ...range, roots: await read(this.#work.run('historyDiff', { ...material, blocks: [packChanges([change])] }, period, gapMs)) }
   }
 
   // ── going back ─────────────────────────────────────────────────────────────────────────────────────────────────
@@ -199,7 +206,7 @@ export class HistoryInquiry {
     if (done !== undefined) return reversionOf(done)
     const found = await this.#find(to)
     const material = await this.#material(found, this.#last)
-    const reverted = await this.#work.run('historyRestore', material, found.offset, this.#live)
+    const reverted = await read(this.#work.run('historyRestore', material, found.offset, this.#live))
     return this.#edit(reverted, user, 'restore', request)
   }
 
@@ -210,7 +217,7 @@ export class HistoryInquiry {
     const end = await this.#end(to, start)
     const material = await this.#journal.material(start.offset, this.#last, this.#replayBytes)
     const period = { after: start.offset, upTo: end.offset, author: of }
-    const reverted = await this.#work.run('historyRollback', material, period, this.#live)
+    const reverted = await read(this.#work.run('historyRollback', material, period, this.#live))
     return this.#edit(reverted, user, 'rollback', request)
   }
 

@@ -275,7 +275,12 @@ export class HistoryJournal {
       const place = places.get(version.id)
       return place === undefined ? version : { ...version, kept: place }
     })
-    await this.versions.save({ ...list, versions }, 'place' in begin ? begin.place : placed[0]?.place)
+    try {
+      await this.versions.save({ ...list, versions }, 'place' in begin ? begin.place : placed[0]?.place)
+    } catch (cause) {
+      // What was written anew counts already, and what is to be forgotten is still on the disk.
+      throw placed.length === 0 ? cause : new TroupeError('document.outcome_unknown', 'it is forgotten in part; ask again', { cause })
+    }
   }
 
   async #anew(newest: Placed | undefined, begin: DocumentAt): Promise<readonly Draft[]> {

@@ -1,7 +1,7 @@
 /**
- * The ids that a channel remembers, so that a publisher that got no answer can publish again and the message is there once.
- * Bounded by number, age and the bytes of the messages: after a restart the window is read from the journal again, and
- * 10 000 messages of 1 MiB would be 10 GiB to read.
+ * The ids that a channel remembers, so that a publisher that got no answer can publish again and the message is there once; and
+ * those of requests that a document remembers. Bounded by number, age and the bytes of the messages: after a restart the window
+ * is read from the journal again, and 10 000 messages of 1 MiB would be 10 GiB to read.
  */
 import type { Offset } from './journal.ts'
 import type { EpochMs } from './world.ts'
@@ -20,10 +20,10 @@ export interface RepeatLimits {
   readonly bytes: number
 }
 
-export class Repeats {
+export class Repeats<Id extends Known = Known> {
   readonly #limits: RepeatLimits
   /** Oldest first. */
-  readonly #known = new Map<string, Known>()
+  readonly #known = new Map<string, Id>()
   #bytes = 0
 
   constructor(limits: RepeatLimits) {
@@ -40,7 +40,7 @@ export class Repeats {
   }
 
   /** By offset, ascending. */
-  add(key: string, known: Known): void {
+  add(key: string, known: Id): void {
     this.#forget(key)
     this.#known.set(key, known)
     this.#bytes += known.bytes
@@ -51,7 +51,12 @@ export class Repeats {
     }
   }
 
-  find(key: string, now: EpochMs): Known | undefined {
+  /** Oldest first. */
+  get all(): Iterable<Id> {
+    return this.#known.values()
+  }
+
+  find(key: string, now: EpochMs): Id | undefined {
     const known = this.#known.get(key)
     return known === undefined || known.time <= now - this.#limits.ms ? undefined : known
   }

@@ -871,7 +871,9 @@ export class Cell implements Scope<unknown>, Host, Runnable, Linked<Cell> {
   }
 
   #refold(durable: DurableSide, error: unknown): void {
-    this.#house.world.log.error({ actor: this.address, error: textOf(error) }, 'an actor could not be stored; its state is read again')
+    // Once: on a full disk every actor with a timer that is due would say so each second.
+    if (durable.storageFailures === 0)
+      this.#house.world.log.error({ actor: this.address, error: textOf(error) }, 'an actor could not be stored; its state is read again')
     this.#rebirthAfter(Math.min(longestRefoldMs, refoldAfterMs * 2 ** durable.storageFailures++))
   }
 

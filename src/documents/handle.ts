@@ -20,7 +20,7 @@ import type {
 import type { Json, JsonObject } from '../../actors/output.ts'
 import type { Address } from '../../actors/system/address.ts'
 import { decodeAwareness } from '../../crdt/awareness.ts'
-import type { Author } from '../../crdt/change.ts'
+import type { Author, RequestKey } from '../../crdt/change.ts'
 import { materialize } from '../../crdt/compact.ts'
 import type { Operation } from '../../crdt/operations.ts'
 import type { DocumentWork } from '../../crdt/work.ts'
@@ -30,11 +30,17 @@ import { changeBy, contentBy, readAs, updateSince } from './content.ts'
 import type { DocumentEdits, Made } from './edits.ts'
 import { documentName } from './name.ts'
 import { operations as operationsSchema } from './operations.ts'
+import { requestKey } from './requestKey.ts'
 
 /** Who makes a change, for history. Defaults: nobody known, `server`. */
 export interface ChangedBy {
   readonly user?: string
   readonly via?: string
+}
+
+/** For what must not be done twice when its answer was lost: asked again with the same key, it is answered as before. */
+export interface Repeatable {
+  readonly key?: string
 }
 
 export interface Participant {
@@ -126,23 +132,26 @@ export class DocumentHandle {
 
   /**
    * Calls a function with the document as it is and stores what it changes; when it throws, nothing is changed. The function is
-   * synchronous, and is called again should somebody have taken the id of its change. On disk when it resolves.
-   * Errors: what the function throws, `document.deleted`, `document.invalid`, those of the disk.
+   * synchronous, and is called again should somebody have taken the id of its change, or the document be loaded anew. On disk when it
+   * resolves. Errors: what the function throws, `document.deleted`, `document.invalid`, those of the disk: nothing was done.
+   * `document.outcome_unknown`: nobody knows; with a `key` it can be asked again.
    */
-  transact(change: (doc: Y.Doc) => void, by: ChangedBy = {}): Promise<Made> {
+  transact(change: (doc: Y.Doc) => void, by: ChangedBy & Repeatable = {}): Promise<Made> {
     return this.#needs.edits.change({
       address: this.#address,
       author: authorOf(by),
+      request: this.#key(by),
       make: ({ snapshot, tail }, client) => changeOf(materialize(snapshot, tail), client, change),
     })
   }
 
   /** JSON Patch and operations on texts: all of them, or none. Errors: `command.bad_parameters`, `document.misfit`, `document.changed`. */
-  async edit(operations: readonly Operation[], by: ChangedBy = {}): Promise<Made> {
+  async edit(operations: readonly Operation[], by: ChangedBy & Repeatable = {}): Promise<Made> {
     const checked = checkedOperations(operations)
     return this.#needs.edits.change({
       address: this.#address,
       author: authorOf(by),
+      request: this.#key(by, ['edit', JSON.stringify(checked)]),
       make: (state, client) => changeBy(this.#needs.work, state, checked, client),
     })
   }
@@ -160,8 +169,14 @@ export class DocumentHandle {
   // ── its life ───────────────────────────────────────────────────────────────────────────────────────────────────
 
   /** Errors: `document.exists`. */
-  async create(content: InitialContent = {}, { user = '' }: ChangedBy = {}): Promise<DocumentDescription> {
-    return this.#life({ type: 'document.create', by: user, ...(await this.#initial(content)) })
+  async create(content: InitialContent = {}, { user = '', ...by }: ChangedBy & Repeatable = {}): Promise<DocumentDescription> {
+    const initial = await this.#initial(content)
+    return this.#life({
+      type: 'document.create',
+      by: user,
+      request: this.#key({ user, ...by }, ['create', ...whatOf(content)]),
+      ...initial,
+    })
   }
 
   /** It can be restored for `documents.deletedMs`. */
@@ -179,13 +194,14 @@ export class DocumentHandle {
   }
 
   /** Begins anew; whoever has the old content is refused. */
-  async reset(content: InitialContent = {}, { user = '' }: ChangedBy = {}): Promise<DocumentDescription> {
-    return this.#life({ type: 'document.reset', by: user, ...(await this.#initial(content)) })
+  async reset(content: InitialContent = {}, { user = '', ...by }: ChangedBy & Repeatable = {}): Promise<DocumentDescription> {
+    const initial = await this.#initial(content)
+    return this.#life({ type: 'document.reset', by: user, request: this.#key({ user, ...by }, ['reset', ...whatOf(content)]), ...initial })
   }
 
   /** Errors: `document.exists`. */
-  copy(to: string, { user = '' }: ChangedBy = {}): Promise<DocumentDescription> {
-    return this.#life({ type: 'document.copy', by: user, to: documentName(to) })
+  copy(to: string, { user = '', ...by }: ChangedBy & Repeatable = {}): Promise<DocumentDescription> {
+    return this.#life({ type: 'document.copy', by: user, to: documentName(to), request: this.#key({ user, ...by }, ['copy', to]) })
   }
 
   /** Errors: `document.exists`. */
@@ -218,8 +234,12 @@ export class DocumentHandle {
     return this.#ask({ type: 'document.version.list' })
   }
 
-  createVersion(name: string, { user = '', ...rest }: Partial<Span<'document.version.create'>> = {}): Promise<NamedVersion> {
-    return this.#ask({ type: 'document.version.create', ...rest, name, user })
+  createVersion(
+    name: string,
+    { user = '', key, ...rest }: Partial<Omit<Span<'document.version.create'>, 'request'>> & Repeatable = {},
+  ): Promise<NamedVersion> {
+    const request = this.#key({ user, ...(key !== undefined && { key }) }, ['version', name, JSON.stringify(rest)])
+    return this.#ask({ type: 'document.version.create', ...rest, name, user, request })
   }
 
   renameVersion(id: string, changed: { readonly name?: string; readonly description?: string }): Promise<NamedVersion> {
@@ -231,13 +251,14 @@ export class DocumentHandle {
   }
 
   /** The document gets the content that it had, as a change of its own. */
-  restore(to: Moment, { user = '' }: ChangedBy = {}): Promise<Reversion> {
-    return this.#ask({ type: 'document.restore', to, user })
+  restore(to: Moment, { user = '', ...by }: ChangedBy & Repeatable = {}): Promise<Reversion> {
+    return this.#ask({ type: 'document.restore', to, user, request: this.#key({ user, ...by }, ['restore', JSON.stringify(to)]) })
   }
 
   /** What one author did is taken back; what others did stays. */
-  rollback({ user = '', ...span }: Omit<Span<'document.rollback'>, 'user'> & ChangedBy): Promise<Reversion> {
-    return this.#ask({ type: 'document.rollback', ...span, user })
+  rollback({ user = '', key, ...span }: Omit<Span<'document.rollback'>, 'user' | 'request'> & ChangedBy & Repeatable): Promise<Reversion> {
+    const request = this.#key({ user, ...(key !== undefined && { key }) }, ['rollback', JSON.stringify(span)])
+    return this.#ask({ type: 'document.rollback', ...span, user, request })
   }
 
   prune(before?: Moment): Promise<Pruned> {
@@ -259,6 +280,10 @@ export class DocumentHandle {
     return session
   }
 
+  #key({ user = '', key }: ChangedBy & Repeatable, what?: readonly (string | Uint8Array)[]): RequestKey | undefined {
+    return key === undefined ? undefined : requestKey(this.#address, user, key, what)
+  }
+
   #life(request: DocumentLifeRequest): Promise<DocumentDescription> {
     return askDocument<DocumentDescription>(this.#needs.system, this.#address, request)
   }
@@ -267,6 +292,11 @@ export class DocumentHandle {
     return askDocument<Answer>(this.#needs.system, this.#address, message)
   }
 }
+
+const whatOf = ({ operations, update }: InitialContent): readonly (string | Uint8Array)[] => [
+  JSON.stringify(operations ?? null),
+  update ?? '',
+]
 
 const authorOf = ({ user = '', via = 'server' }: ChangedBy): Author => ({ user, via })
 

@@ -6,22 +6,22 @@
  *   POST  /v1/documents/{name}/update      a Yjs update
  *   POST  /v1/documents/{name}/broadcast   a text to everybody who has it open
  *
- * A state of a document has an ETag of its epoch and offset: `If-None-Match` saves the transfer, `If-Match` makes a change only if nothing
- * has changed since.
+ * A state of a document has an ETag (preconditions.ts): `If-None-Match` saves the transfer, `If-Match` makes a change only if nothing has
+ * changed since.
  */
 import { z } from 'zod'
 import type { DocumentBytes } from '../../actors/documentMessages.ts'
-import { TroupeError } from '../../actors/errors.ts'
 import { base64 } from '../../crdt/base64.ts'
 import type { DocumentWork } from '../../crdt/work.ts'
 import { changeBy, readAs, updateSince } from '../documents/content.ts'
-import type { DocumentEdits, Made, Position } from '../documents/edits.ts'
+import type { DocumentEdits, Made } from '../documents/edits.ts'
 import { json as anyJson, operations } from '../documents/operations.ts'
 import type { ApiReply } from './apiRoute.ts'
 import { binary, contentForms, harmless, mediaTypes, otherTypes } from './contentForms.ts'
 import { changed } from './documentSchemas.ts'
-import { type DocumentRoute, type DocumentSession, documentRoute } from './documentSession.ts'
+import { type DocumentRoute, type DocumentSession, documentRoute, repeatable } from './documentSession.ts'
 import { read } from './parameters.ts'
+import { etagOf, expectedOf, isKnown } from './preconditions.ts'
 
 export interface DocumentContentNeeds {
   readonly work: DocumentWork
@@ -41,31 +41,17 @@ const accepted: readonly (readonly [string, Format])[] = [
   ['text/plain', 'text'],
 ]
 
-/** The first type of `Accept` that there is; weights are passed over, for clients that want one thing name one. */
+/** What `Accept` prefers of what there is; JSON where it names nothing of that (RFC 9110 §12.4.1 allows for it). */
 const formatOf = (accept: string | undefined): Format => {
-  for (const part of (accept ?? '').split(',')) {
-    const type = part.split(';', 1)[0]?.trim().toLowerCase()
-    const found = accepted.find(([name]) => name === type)
-    if (found !== undefined) return found[1]
-  }
-  return 'json'
+  const wanted = (accept ?? '').split(',').map((part) => {
+    const [type = '', ...parameters] = part.split(';').map((piece) => piece.trim().toLowerCase())
+    const weight = parameters.find((one) => one.startsWith('q='))?.slice(2) ?? '1'
+    const range = type.endsWith('/*') ? type.slice(0, -1) : type
+    return { found: accepted.find(([name]) => name === type || (range !== type && name.startsWith(range))), weight: Number(weight) }
+  })
+  const best = wanted.filter(({ found, weight }) => found !== undefined && weight > 0).sort((a, b) => b.weight - a.weight)[0]
+  return best?.found?.[1] ?? 'json'
 }
-
-export const etagOf = ({ epoch, offset }: Position): string => `"${epoch}-${offset}"`
-
-/** `*` is whatever there is. Errors: `command.bad_parameters`. */
-const positionOf = (header: string | undefined): Position | undefined => {
-  if (header === undefined || header.trim() === '*') return undefined
-  const match = /^"(.*)-(\d{1,15})"$/.exec(header.trim())
-  if (match === null) throw new TroupeError('command.bad_parameters', 'If-Match: not an ETag of this document')
-  return { epoch: match[1] as string, offset: Number(match[2]) } // both groups are part of the match
-}
-
-const isAmong = (header: string | undefined, etag: string): boolean =>
-  (header ?? '')
-    .split(',')
-    .map((one) => one.trim().replace(/^W\//, ''))
-    .some((one) => one === etag || one === '*')
 
 /** Errors: those of `demandExistence`. */
 const stateOf = async (document: DocumentSession): Promise<DocumentBytes> => {
@@ -73,9 +59,11 @@ const stateOf = async (document: DocumentSession): Promise<DocumentBytes> => {
   return document.ask<DocumentBytes>({ type: 'document.state' })
 }
 
+const base64Text = z.string().refine((text) => z.base64().or(z.base64url()).safeParse(text).success, 'since: not base64')
+
 /** Errors: `command.bad_parameters`. */
 const vectorOf = (text: string | undefined): Uint8Array | undefined =>
-  text === undefined ? undefined : base64.decode(read(z.union([z.base64(), z.base64url()], 'since: not base64'), text))
+  text === undefined ? undefined : base64.decode(read(base64Text, text))
 
 const bodyOf = async (
   work: DocumentWork,
@@ -95,7 +83,10 @@ const answerOf = ({ epoch, offset, isChanged }: Made): ApiReply => ({
 })
 
 const etagHeader = { ETag: 'Epoch and offset; not there while changes wait for the disk' }
-const ifMatch = { 'If-Match': 'An ETag: change it only if it is still there; else 412' }
+const conditions = {
+  'If-Match': 'ETags: change it only if one is still there; else 412',
+  'If-None-Match': '`*`: change it only while it has no content; else 412',
+}
 const madeAnswer = { 200: { description: 'On disk', schema: changed, headers: etagHeader } }
 
 export const documentContentRoutes = ({ work, edits }: DocumentContentNeeds): DocumentRoute[] => [
@@ -114,7 +105,7 @@ export const documentContentRoutes = ({ work, edits }: DocumentContentNeeds): Do
         .optional()
         .describe('For `update`: only what somebody with this state vector lacks; base64'),
     }),
-    headers: { 'If-None-Match': 'An ETag: 304 if it is still there', Accept: 'Where the query names no format' },
+    headers: { 'If-None-Match': 'ETags: 304 if one is still there', Accept: 'Where the query names no format' },
     answers: {
       200: {
         description: 'The content',
@@ -130,9 +121,10 @@ export const documentContentRoutes = ({ work, edits }: DocumentContentNeeds): Do
       const wanted = format ?? formatOf(request.headers.accept)
       const vector = vectorOf(since)
       const state = await stateOf(document)
-      const etag = etagOf(state)
-      const headers = { ...harmless, vary: 'accept, origin', ...(state.unsaved === 0 && { etag }) }
-      if (state.unsaved === 0 && isAmong(request.headers['if-none-match'], etag)) return { status: 304, headers }
+      // What waits for the disk has no place yet, and no ETag matches it.
+      const etag = state.unsaved === 0 ? etagOf(state, wanted) : ''
+      const headers = { ...harmless, vary: 'accept, origin', ...(etag !== '' && { etag }) }
+      if (isKnown(request.headers, etag)) return { status: 304, headers }
       const type = wanted === 'vector' ? binary : mediaTypes[wanted]
       return { headers, type, body: await bodyOf(work, state, wanted, root, vector) }
     },
@@ -144,17 +136,25 @@ export const documentContentRoutes = ({ work, edits }: DocumentContentNeeds): Do
     operation: 'changeContent',
     tag,
     summary: 'Change a document by operations: JSON Patch (RFC 6902), and operations on texts; all of them or none',
-    headers: ifMatch,
+    headers: { ...conditions, ...repeatable },
     body: { schema: operations, isRequired: true },
     answers: madeAnswer,
     needs: 'document:NAME:write, or document:NAME:comment below the roots for comments',
     demands: 'comment',
-    async handle({ document, body = [], request }) {
-      const { address, author, access } = document
-      const expected = positionOf(request.headers['if-match'])
+    async handle({ document, body = [], request, key }) {
+      const { address, author, access, birthBan } = document
+      const expected = expectedOf(request.headers)
       if (request.headers['if-match'] !== undefined) await document.demandExistence()
       return answerOf(
-        await edits.change({ address, author, access, expected, make: (state, client) => changeBy(work, state, body, client) }),
+        await edits.change({
+          address,
+          author,
+          access,
+          birthBan,
+          expected,
+          request: key,
+          make: (state, client) => changeBy(work, state, body, client),
+        }),
       )
     },
   }),
@@ -165,16 +165,16 @@ export const documentContentRoutes = ({ work, edits }: DocumentContentNeeds): Do
     operation: 'appendUpdate',
     tag,
     summary: 'Add a Yjs update (V1) to a document',
-    headers: ifMatch,
+    headers: conditions,
     body: { isBinary: true, isRequired: true },
     answers: madeAnswer,
     needs: 'document:NAME:write, or document:NAME:comment below the roots for comments',
     demands: 'comment',
     async handle({ document, bytes, request }) {
-      const { address, author, access } = document
-      const expected = positionOf(request.headers['if-match'])
+      const { address, author, access, birthBan } = document
+      const expected = expectedOf(request.headers)
       if (request.headers['if-match'] !== undefined) await document.demandExistence()
-      return answerOf(await edits.append({ address, author, access, expected, update: bytes as Uint8Array })) // required
+      return answerOf(await edits.append({ address, author, access, birthBan, expected, update: bytes as Uint8Array })) // required
     },
   }),
 

@@ -19,14 +19,14 @@ import { z } from 'zod'
 import { TroupeError } from '../../actors/errors.ts'
 import type { HistoryDifference, HistoryPage, HistoryView, Moment, NamedVersion, Pruned, Reversion } from '../../actors/historyMessages.ts'
 import type { ChangeGroup } from '../../crdt/history.ts'
-import type { By } from '../../crdt/historyReplay.ts'
 import type { DocumentWork } from '../../crdt/work.ts'
 import { isoMs } from '../bus/parameters.ts'
 import { readAs } from '../documents/content.ts'
 import { isoTime } from '../doors/times.ts'
 import { binary, contentForms, harmless, mediaTypes, otherTypes } from './contentForms.ts'
+import { differencesBody } from './documentDifference.ts'
 import { offset, time, timeOf } from './documentSchemas.ts'
-import { type DocumentRoute, documentRoute } from './documentSession.ts'
+import { type DocumentRoute, documentRoute, repeatable } from './documentSession.ts'
 
 export interface HistoryRoutesNeeds {
   readonly work: DocumentWork
@@ -110,22 +110,9 @@ const versionBody = ({ id, name, description, user: by, offset: at, time: of, cr
   description,
   user: by,
   offset: at,
-  at: timeOf(of),
+  at: at === 0 ? null : timeOf(of),
   created_at: isoTime(createdAt),
 })
-
-/** `by` as the rest of the API spells authors and times. */
-const spelled = (value: unknown): unknown => {
-  if (Array.isArray(value)) return value.map(spelled)
-  if (typeof value !== 'object' || value === null) return value
-  return Object.fromEntries(Object.entries(value).map(([key, inner]) => [key, isBy(key, inner) ? byBody(inner) : spelled(inner)]))
-}
-
-/** The content may have keys of any name; only a difference has these fields. */
-const isBy = (key: string, value: unknown): value is By =>
-  key === 'by' && typeof value === 'object' && value !== null && 'author' in value && 'began' in value && 'ended' in value
-
-const byBody = ({ author, began, ended }: By) => ({ ...author, began_at: isoTime(began), ended_at: isoTime(ended) })
 
 // ── routes ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -205,7 +192,7 @@ export const documentHistoryRoutes = ({ work }: HistoryRoutesNeeds): DocumentRou
       const span = { from: momentOf(from), ...(to !== undefined && { to: momentOf(to) }) }
       await document.demandExistence()
       const found = await document.ask<HistoryDifference>({ type: 'document.diff', ...span, gapMs: seconds * 1_000 })
-      return { body: { ...found, roots: spelled(found.roots) } }
+      return { body: { ...found, roots: differencesBody(found.roots) } }
     },
   }),
 
@@ -231,6 +218,7 @@ export const documentHistoryRoutes = ({ work }: HistoryRoutesNeeds): DocumentRou
     operation: 'createVersion',
     tag,
     summary: 'Give a moment of a document a name, so that it stays however long ago it was',
+    headers: repeatable,
     body: {
       schema: z.strictObject({ name: versionName, description: versionText.default(''), at: moment.optional() }),
       isRequired: true,
@@ -238,7 +226,7 @@ export const documentHistoryRoutes = ({ work }: HistoryRoutesNeeds): DocumentRou
     answers: { 201: { description: 'It is on disk', schema: version } },
     needs: 'document:NAME:write',
     demands: 'write',
-    async handle({ document, body }) {
+    async handle({ document, body, key }) {
       const { name, description, at } = body as { name: string; description: string; at?: string } // required
       await document.demandExistence()
       const made = await document.ask<NamedVersion>({
@@ -246,6 +234,7 @@ export const documentHistoryRoutes = ({ work }: HistoryRoutesNeeds): DocumentRou
         name,
         description,
         user: document.author.user,
+        request: key,
         ...(at !== undefined && { at: momentOf(at) }),
       })
       return { status: 201, body: versionBody(made) }
@@ -299,14 +288,16 @@ export const documentHistoryRoutes = ({ work }: HistoryRoutesNeeds): DocumentRou
     operation: 'restoreMoment',
     tag,
     summary: 'Give a document the content that it had, as a change that everybody who has it open receives',
+    headers: repeatable,
     body: { schema: z.strictObject({ to: moment }), isRequired: true },
     answers: { 200: { description: 'On disk', schema: reversion } },
     needs: 'document:NAME:write',
     demands: 'write',
-    async handle({ document, body }) {
+    async handle({ document, body, key }) {
       const { to } = body as { to: string } // required
       await document.demandExistence()
-      return { body: await document.ask<Reversion>({ type: 'document.restore', to: momentOf(to), user: document.author.user }) }
+      const { user: by } = document.author
+      return { body: await document.ask<Reversion>({ type: 'document.restore', to: momentOf(to), user: by, request: key }) }
     },
   }),
 
@@ -316,6 +307,7 @@ export const documentHistoryRoutes = ({ work }: HistoryRoutesNeeds): DocumentRou
     operation: 'rollbackAuthor',
     tag,
     summary: 'Take back what one author did, and leave what others did',
+    headers: repeatable,
     body: {
       schema: z.strictObject({
         user: z.string().max(255).describe('Whose changes; empty: those of whoever did not log in'),
@@ -328,13 +320,14 @@ export const documentHistoryRoutes = ({ work }: HistoryRoutesNeeds): DocumentRou
     answers: { 200: { description: 'On disk', schema: reversion } },
     needs: 'document:NAME:write',
     demands: 'write',
-    async handle({ document, body }) {
+    async handle({ document, body, key }) {
       const { user: whose, via: way, from, to } = body as { user: string; via?: string; from?: string; to?: string } // required
       await document.demandExistence()
       const done = await document.ask<Reversion>({
         type: 'document.rollback',
         of: { user: whose, ...(way !== undefined && { via: way }) },
         user: document.author.user,
+        request: key,
         ...(from !== undefined && { from: momentOf(from) }),
         ...(to !== undefined && { to: momentOf(to) }),
       })

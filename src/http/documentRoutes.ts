@@ -6,14 +6,16 @@
 import type { FastifyInstance, FastifyPluginAsync, FastifyReply, FastifyRequest } from 'fastify'
 import { TroupeError } from '../../actors/errors.ts'
 import type { Json } from '../../actors/output.ts'
+import type { RequestKey } from '../../crdt/change.ts'
 
 import type { Config } from '../config.ts'
+import { requestKey } from '../documents/requestKey.ts'
 import { parseJson } from '../doors/json.ts'
 import { type ApiReply, paramsOf, routerPath } from './apiRoute.ts'
 
-import { type DocumentRoute, DocumentSession } from './documentSession.ts'
+import { type DocumentRoute, DocumentSession, repeatable } from './documentSession.ts'
 import { RefusedRequest } from './errors.ts'
-import { read } from './parameters.ts'
+import { idempotencyKey, read } from './parameters.ts'
 import { sessionOf, takeVisits, type VisitsOptions } from './visits.ts'
 
 export interface DocumentRoutesOptions extends VisitsOptions {
@@ -42,14 +44,30 @@ class DocumentRoutes {
       if (demands !== undefined) await document.demand(demands)
       const query = route.query === undefined ? {} : read(route.query, request.query)
       const { body, bytes } = this.#body(route, request)
-      return send(reply, await route.handle({ session, document, query, body, bytes, params, request }))
+      const key = this.#key(route, document, request, query)
+      return send(reply, await route.handle({ session, document, query, body, bytes, key, params, request }))
     }
+  }
+
+  /** The body as it came: whoever repeats a request sends the same bytes. Errors: `command.bad_parameters`. */
+  #key(
+    { headers = {}, operation }: DocumentRoute,
+    document: DocumentSession,
+    request: FastifyRequest,
+    query: unknown,
+  ): RequestKey | undefined {
+    const key = Object.keys(repeatable).every((name) => name in headers) ? idempotencyKey(request.headers['idempotency-key']) : undefined
+    if (key === undefined) return undefined
+    const body = request.body ?? ''
+    return requestKey(document.address, document.author.user, key, [operation, JSON.stringify(query), body as string | Uint8Array]) // as above
   }
 
   /** Errors: `http.unsupported_type`, `message.malformed`, `message.too_large`, `command.bad_parameters`. */
   #body({ body }: DocumentRoute, request: FastifyRequest): { readonly body: unknown; readonly bytes: Uint8Array | undefined } {
     const given = request.body
-    const isEmpty = given === undefined || given === null || given === ''
+    const encoding = request.headers['content-encoding'] ?? 'identity'
+    if (encoding !== 'identity') throw new TroupeError('http.unsupported_type', `content-encoding: ${encoding}`)
+    const isEmpty = given === undefined || given === null || given === '' || (given instanceof Uint8Array && given.length === 0)
     if (isEmpty) {
       if (body?.isRequired === true) throw new TroupeError('message.malformed', 'the body is missing')
       return { body: undefined, bytes: undefined }
@@ -80,7 +98,7 @@ class DocumentRoutes {
   register(app: FastifyInstance): void {
     const { limits, origins } = this.#options.config
     const { messageBytes } = limits
-    takeVisits(app, this.#options, origins)
+    takeVisits(app, this.#options, origins, (error, request) => explained(error, request, messageBytes))
     // Nothing that a page of another origin could send without asking first (Fetch §2.2.2), as for channels.
     app.removeAllContentTypeParsers()
     app.addContentTypeParser(jsonTypes, { parseAs: 'string', bodyLimit: messageBytes }, (_request, text, done) => done(null, text))
@@ -88,6 +106,15 @@ class DocumentRoutes {
     for (const route of this.#options.routes)
       app.route({ method: route.method, url: routerPath(route.path), bodyLimit: messageBytes, handler: this.#handler(route) })
   }
+}
+
+/** In the words of this side: which limit, which type. */
+const explained = (error: unknown, { headers }: FastifyRequest, messageBytes: number): unknown => {
+  const { code } = error as { code?: string } // errors of Fastify have one
+  const rule = `limits.messageBytes ${messageBytes}`
+  if (code === 'FST_ERR_CTP_BODY_TOO_LARGE') return new TroupeError('message.too_large', rule, { rule })
+  if (code === 'FST_ERR_CTP_INVALID_MEDIA_TYPE') return new TroupeError('http.unsupported_type', headers['content-type'] ?? 'none is named')
+  return error
 }
 
 const send = (reply: FastifyReply, { status = 200, headers = {}, type, body }: ApiReply): unknown => {

@@ -58,9 +58,14 @@ export const describe = ({ isFull, createdAt, createdBy, updatedAt, deleted, ren
   ...(renamedFrom !== undefined && { renamed_from: renamedFrom }),
 })
 
+const root = json.refine(
+  (value) => typeof value === 'string' || (typeof value === 'object' && value !== null),
+  'must be an object, an array or a text',
+)
+
 /** What a document begins with: nothing, or one of these. */
 export const initial = z.strictObject({
-  content: z.record(z.string(), json).optional().describe('Roots by their names: objects, arrays, texts'),
+  content: z.record(z.string(), root).optional().describe('Roots by their names: objects, arrays, texts'),
   operations: operations.optional().describe('As for PATCH, on an empty document'),
   update: base64.optional(),
 })

@@ -6,16 +6,21 @@
  */
 import type { FastifyRequest } from 'fastify'
 import type { z } from 'zod'
-import { type Account, type DocumentAccess, documentLevels, scopedId } from '../../actors/account.ts'
+import { type Account, birthBan, type DocumentAccess, documentLevels, scopedId } from '../../actors/account.ts'
 import type { DocumentLifeRequest, DocumentMessage } from '../../actors/documentMessages.ts'
 import { TroupeError } from '../../actors/errors.ts'
 import type { Address } from '../../actors/system/address.ts'
 import type { Message } from '../../actors/system/message.ts'
-import type { Author } from '../../crdt/change.ts'
+import type { Author, RequestKey } from '../../crdt/change.ts'
 import { askDocument, demandExistence } from '../documents/ask.ts'
 import { documentName } from '../documents/name.ts'
 import type { ApiOperation, ApiReply } from './apiRoute.ts'
 import type { HttpSession } from './session.ts'
+
+/** A header of routes that are to be done once, however often they are asked for. */
+export const repeatable = {
+  'Idempotency-Key': 'A request with the key of an earlier one of the same account is answered as that was, and not done again',
+}
 
 /** What an account may do with a document, over HTTP. */
 export type DocumentAction = 'read' | 'comment' | 'write' | 'create' | 'delete'
@@ -47,6 +52,11 @@ export class DocumentSession {
   get author(): Author {
     const { isAnonymous, user } = this.account
     return { user: isAnonymous ? '' : user, via: 'http' }
+  }
+
+  /** What forbids the account to bring the document into being by changing it. */
+  get birthBan(): string | undefined {
+    return birthBan(this.account, this.name)
   }
 
   /** Another document of the same account. */
@@ -100,6 +110,8 @@ export interface DocumentCall<Query = unknown, Body = unknown> {
   readonly body: Body
   /** A body of `application/octet-stream`. */
   readonly bytes: Uint8Array | undefined
+  /** Of routes that take an `Idempotency-Key`; undefined when there was none. */
+  readonly key: RequestKey | undefined
   /** Of the path, decoded. */
   readonly params: Readonly<Record<string, string>>
   readonly request: FastifyRequest

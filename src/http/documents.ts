@@ -27,7 +27,7 @@ import { contentBy, updateSince } from '../documents/content.ts'
 import type { DocumentEdits } from '../documents/edits.ts'
 import { isoTime } from '../doors/times.ts'
 import { changed, describe, description, documentName, envelope, type Initial, initial, time, timeOf } from './documentSchemas.ts'
-import { type DocumentRoute, type DocumentSession, documentRoute } from './documentSession.ts'
+import { type DocumentRoute, type DocumentSession, documentRoute, repeatable } from './documentSession.ts'
 
 export interface DocumentRoutesNeeds {
   readonly work: DocumentWork
@@ -42,6 +42,7 @@ const flag = z.enum(['true', 'false']).default('false')
 const target = z.strictObject({ to: documentName.describe('The other name') })
 const one = { 200: { description: 'The document', schema: description } }
 const created = { 201: { description: 'The new document', schema: description } }
+const createdElsewhere = { 201: { ...created[201], headers: { Location: 'Of the new document' } } }
 
 /** Errors: `command.bad_parameters`, `document.misfit`. */
 const initialUpdate = async (
@@ -60,6 +61,8 @@ const initialUpdate = async (
   const made = await contentBy(work, all)
   return made.length === 0 ? {} : { update: made }
 }
+
+const locationOf = (name: string): string => `/v1/documents/${encodeURIComponent(name)}`
 
 const escaped = (token: string): string => token.replaceAll('~', '~0').replaceAll('/', '~1')
 
@@ -148,13 +151,14 @@ export const documentLifeRoutes = ({ work, edits, journals, clock }: DocumentRou
     operation: 'createDocument',
     tag,
     summary: 'Create a document, with content or without; also in the place of one that was deleted',
+    headers: repeatable,
     body: { schema: initial, isBinary: true },
     answers: created,
     needs: 'document:NAME:create',
     demands: 'create',
-    async handle({ document, body, bytes }) {
+    async handle({ document, body, bytes, key }) {
       const content = await initialUpdate(work, body, bytes)
-      const made = await document.ask<DocumentDescription>({ type: 'document.create', by: byOf(document), ...content })
+      const made = await document.ask<DocumentDescription>({ type: 'document.create', by: byOf(document), request: key, ...content })
       return { status: 201, body: describe(made) }
     },
   }),
@@ -195,15 +199,17 @@ export const documentLifeRoutes = ({ work, edits, journals, clock }: DocumentRou
     operation: 'copyDocument',
     tag,
     summary: 'Make a new document with the same content',
+    headers: repeatable,
     body: { schema: target, isRequired: true },
-    answers: created,
+    answers: createdElsewhere,
     needs: 'document:NAME:read, document:TO:create',
     demands: 'read',
-    async handle({ document, body }) {
+    async handle({ document, body, key }) {
       const copy = document.sibling((body as { to: string }).to) // required
       await copy.demand('create')
-      const made = await document.ask<DocumentDescription>({ type: 'document.copy', by: byOf(document), to: copy.name })
-      return { status: 201, body: describe(made) }
+      const headers = { location: locationOf(copy.name) }
+      const made = await document.ask<DocumentDescription>({ type: 'document.copy', by: byOf(document), to: copy.name, request: key })
+      return { status: 201, headers, body: describe(made) }
     },
   }),
 
@@ -230,13 +236,15 @@ export const documentLifeRoutes = ({ work, edits, journals, clock }: DocumentRou
     operation: 'resetDocument',
     tag,
     summary: 'Begin anew with no content or other content; clients that have the old content are refused',
+    headers: repeatable,
     body: { schema: initial, isBinary: true },
     answers: one,
     needs: 'document:NAME:delete',
     demands: 'delete',
-    async handle({ document, body, bytes }) {
+    async handle({ document, body, bytes, key }) {
       const content = await initialUpdate(work, body, bytes)
-      return { body: describe(await document.ask<DocumentDescription>({ type: 'document.reset', by: byOf(document), ...content })) }
+      const made = await document.ask<DocumentDescription>({ type: 'document.reset', by: byOf(document), request: key, ...content })
+      return { body: describe(made) }
     },
   }),
 
@@ -279,18 +287,19 @@ export const documentLifeRoutes = ({ work, edits, journals, clock }: DocumentRou
     query: z.object({
       mode: z.enum(['merge', 'replace']).default('merge').describe('`replace` begins anew: clients that have the old content are refused'),
     }),
+    headers: repeatable,
     body: { schema: envelope, isBinary: true, isRequired: true },
     answers: { 200: { description: 'On disk', schema: changed } },
     needs: 'document:NAME:write; to replace, document:NAME:delete',
-    async handle({ document, body, bytes, query: { mode } }) {
+    async handle({ document, body, bytes, key, query: { mode } }) {
       const update = bytes ?? base64.decode((body as { update: string }).update) // one of both is there
       await document.demand(mode === 'replace' ? 'delete' : 'write')
-      const { author, address } = document
+      const { author, address, birthBan } = document
       if (mode === 'merge') {
-        const made = await edits.append({ address, author: { ...author, via: 'import' }, update })
+        const made = await edits.append({ address, author: { ...author, via: 'import' }, birthBan, update })
         return { body: { epoch: made.epoch, offset: made.offset, changed: made.isChanged } }
       }
-      const made = await document.ask<DocumentDescription>({ type: 'document.reset', by: author.user, update })
+      const made = await document.ask<DocumentDescription>({ type: 'document.reset', by: author.user, update, request: key })
       return { body: { epoch: made.epoch, offset: made.offset, changed: true } }
     },
   }),

@@ -11,7 +11,7 @@ import { type ErrorCode, isTroupeError, TroupeError } from '../../actors/errors.
 import type { Refusal } from '../../actors/output.ts'
 import type { Log } from '../../actors/world.ts'
 
-export type HttpStatus = 400 | 401 | 403 | 404 | 409 | 410 | 412 | 413 | 415 | 422 | 429 | 500 | 503
+export type HttpStatus = 400 | 401 | 403 | 404 | 405 | 409 | 410 | 412 | 413 | 415 | 422 | 429 | 500 | 503 | 504
 
 const statuses: Readonly<Record<ErrorCode, HttpStatus>> = {
   'actor.unknown_kind': 404,
@@ -44,6 +44,8 @@ const statuses: Readonly<Record<ErrorCode, HttpStatus>> = {
   'connection.origin': 403,
   'connection.too_many': 503,
   'document.unavailable': 503,
+  'document.outcome_unknown': 504,
+  'document.key_reused': 422,
   'document.busy': 503,
   'document.unsaved': 503,
   'document.unknown': 404,
@@ -85,6 +87,7 @@ const statuses: Readonly<Record<ErrorCode, HttpStatus>> = {
   'channel.unavailable': 503,
   'config.invalid': 500,
   'http.not_found': 404,
+  'http.method_not_allowed': 405,
   'http.bad_request': 400,
   'http.unsupported_type': 415,
   'http.failed': 500,
@@ -134,12 +137,14 @@ export class RefusedRequest extends Error {
   }
 }
 
-/** What Fastify throws, in our words. */
-const translations: Readonly<Record<string, ErrorCode>> = {
-  FST_ERR_CTP_BODY_TOO_LARGE: 'message.too_large',
-  FST_ERR_CTP_INVALID_MEDIA_TYPE: 'http.unsupported_type',
-  FST_ERR_CTP_EMPTY_JSON_BODY: 'message.malformed',
-  FST_ERR_CTP_INVALID_JSON_BODY: 'message.malformed',
+/** What Fastify throws, in our words, and what it does not say by itself. */
+const translations: Readonly<Record<string, readonly [code: ErrorCode, detail?: string]>> = {
+  FST_ERR_CTP_BODY_TOO_LARGE: ['message.too_large'],
+  FST_ERR_CTP_INVALID_MEDIA_TYPE: ['http.unsupported_type'],
+  FST_ERR_CTP_EMPTY_JSON_BODY: ['message.malformed'],
+  FST_ERR_CTP_INVALID_JSON_BODY: ['message.malformed'],
+  FST_ERR_MAX_PARAM_LENGTH: ['http.bad_request', 'a name in the path is longer than 255 bytes'],
+  FST_ERR_BAD_URL: ['http.bad_request', 'the path is not percent-encoded as UTF-8'],
 }
 
 /** Whatever a route threw, as a client may be told; undefined: it is a fault of ours, and a matter for the log. */
@@ -148,8 +153,8 @@ const refusalOfRequest = (error: unknown): Refusal | undefined => {
   if (isTroupeError(error)) return refusalOf(error)
   const { code = '', statusCode = 500 } = error as { code?: string; statusCode?: number } // errors of Fastify and of Node have them
   if (statusCode >= 500) return undefined
-  const known = translations[code] ?? 'http.bad_request'
-  return { code: known, message: new TroupeError(known).message }
+  const [known, detail] = translations[code] ?? ['http.bad_request']
+  return { code: known, message: new TroupeError(known, detail).message }
 }
 
 /** Returns what the client was told. */

@@ -44,10 +44,23 @@ export const streamNames = (given: readonly string[]): readonly string[] => {
 
 type Issue = z.core.$ZodIssue
 
+/** A word that decides between forms, and is that of none of them: each of them misses it there. */
+const wordOf = (
+  forms: readonly (readonly Issue[])[],
+): { readonly path: readonly PropertyKey[]; readonly values: readonly unknown[] } | undefined => {
+  const words = forms.map((issues) => issues.find((issue) => issue.code === 'invalid_value'))
+  const [first] = words
+  const isSame = words.every((one) => one !== undefined && one.path.join('.') === first?.path.join('.'))
+  if (first === undefined || !isSame) return undefined
+  return { path: first.path, values: [...new Set(words.flatMap((one) => (one?.code === 'invalid_value' ? one.values : [])))] }
+}
+
 /** Of a value that may have one of several forms, what keeps it from the one that it comes closest to: a word that decides fits there. */
 const explain = (issue: Issue, within: readonly PropertyKey[] = []): readonly string[] => {
   const path = [...within, ...issue.path]
   if (issue.code === 'invalid_union' && issue.errors.length > 0) {
+    const word = wordOf(issue.errors)
+    if (word !== undefined) return [`${[...path, ...word.path].join('.')}: expected one of ${word.values.join(', ')}`]
     const misses = (form: readonly Issue[]) => form.filter(({ code }) => code === 'invalid_value').length * 100 + form.length
     const closest = issue.errors.reduce((one, other) => (misses(other) < misses(one) ? other : one))
     return closest.flatMap((inner) => explain(inner, path))

@@ -41,6 +41,25 @@ const index = {
 
 const examplesDirectory = fileURLToPath(new URL('./examples/', import.meta.url))
 
+const verbs = ['GET', 'PUT', 'POST', 'PATCH', 'DELETE']
+
+/** A path that is there, and does not take the method (RFC 9110 §15.5.6). Before the body is looked at. */
+const refuseOthers = (app: FastifyInstance, url: string, methods: ReadonlySet<string>): void => {
+  const others = verbs.filter((verb) => !methods.has(verb))
+  const allow = [...methods, 'OPTIONS'].join(', ')
+  app.route({
+    method: others,
+    url,
+    config: { isRefused: true },
+    exposeHeadRoute: false,
+    onRequest: (_request, reply, done) => {
+      reply.header('allow', allow)
+      done(new TroupeError('http.method_not_allowed'))
+    },
+    handler: () => undefined,
+  })
+}
+
 /** The application, ready to route; the server gives it its requests. */
 export const createHttp = async (state: HttpState): Promise<FastifyInstance> => {
   const { log, metrics } = state
@@ -52,6 +71,12 @@ export const createHttp = async (state: HttpState): Promise<FastifyInstance> => 
   })
   app.setErrorHandler((error, _request, reply) => void sendError(reply, error, log))
   app.setNotFoundHandler((_request, reply) => void sendError(reply, new TroupeError('http.not_found'), log))
+  const allowed = new Map<string, Set<string>>()
+  app.addHook('onRoute', ({ url, method }) => {
+    const methods = allowed.get(url) ?? new Set()
+    allowed.set(url, methods)
+    for (const one of [method].flat()) methods.add(one)
+  })
   app.get('/', () => index)
   app.get('/health', () => health(state))
   app.get('/ready', (_request, reply) => {
@@ -65,6 +90,7 @@ export const createHttp = async (state: HttpState): Promise<FastifyInstance> => 
     return metrics.registry.metrics()
   })
   for (const routes of state.routes) await app.register(routes)
+  for (const [url, methods] of allowed) if (url.startsWith('/v1/') && !url.includes('*')) refuseOthers(app, url, methods)
   if (state.examples && existsSync(examplesDirectory)) {
     await app.register(fastifyStatic, { root: examplesDirectory, prefix: '/examples/', index: ['index.html'] })
   }

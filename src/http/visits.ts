@@ -22,7 +22,13 @@ declare module 'fastify' {
 /** Of a request whose handler runs. */
 export const sessionOf = ({ session }: FastifyRequest): HttpSession => session as HttpSession // set before any handler runs
 
-export const takeVisits = (app: FastifyInstance, { identify, sessions }: VisitsOptions, origins: readonly string[]): void => {
+/** `explain`: what the application says about an error of Fastify. */
+export const takeVisits = (
+  app: FastifyInstance,
+  { identify, sessions }: VisitsOptions,
+  origins: readonly string[],
+  explain: (error: unknown, request: FastifyRequest) => unknown = (error) => error,
+): void => {
   app.decorateRequest('session', undefined)
   app.addHook('onRequest', async (request, reply) => {
     reply.headers({ 'cache-control': 'no-store', ...corsHeaders(origins, request.headers.origin) })
@@ -31,7 +37,7 @@ export const takeVisits = (app: FastifyInstance, { identify, sessions }: VisitsO
   })
   app.setErrorHandler((error, request, reply) => {
     const { world, client } = sessions.options
-    const refusal = sendError(reply, error, world.log)
+    const refusal = sendError(reply, explain(error, request), world.log)
     if (request.session === undefined) client.observe.refused(refusal.code)
     else request.session.refused(refusal)
   })

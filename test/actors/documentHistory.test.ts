@@ -3,7 +3,6 @@ import { describe, expect, it } from 'vitest'
 import * as Y from 'yjs'
 import type { DocumentOptions } from '../../actors/document.ts'
 import { TroupeError } from '../../actors/errors.ts'
-import type { Compression } from '../../actors/historyJournal.ts'
 import type {
   HistoryDifference,
   HistoryPage,
@@ -13,9 +12,10 @@ import type {
   Pruned,
   Reversion,
 } from '../../actors/historyMessages.ts'
+import type { Compression } from '../../actors/historyOptions.ts'
 import type { Journals } from '../../actors/journal.ts'
-import { rootsOf, textOf } from '../../crdt/content.ts'
-import { randomPast } from '../crdt/pasts.ts'
+import { rootsOf } from '../../crdt/content.ts'
+import { randomPast, textOf } from '../crdt/pasts.ts'
 import { docOf } from '../crdt/sessions.ts'
 import { until } from '../support/wait.ts'
 import { DocumentHouse } from './documentHouse.ts'
@@ -101,7 +101,7 @@ class Story {
   /** The text of the live document. */
   text(): Promise<string> {
     return this.ask({ type: 'document.view', at: { time: Number.MAX_SAFE_INTEGER }, withContent: true }).then(({ roots }) =>
-      textOf(roots.t ?? {}),
+      textOf(roots.t),
     )
   }
 }

@@ -111,6 +111,27 @@ describe('a document of the program', () => {
     for (const name of ['~acme/same', '.', '..']) expect(() => troupe.document(name)).toThrow(code('connection.bad_name'))
   })
 
+  it('[DAP7] is changed once by what bears a key, over a restart of the server, too', async () => {
+    const once = async () => {
+      const document = troupe.document('handle/keys')
+      const made = await document.transact((doc) => doc.getText('text').insert(0, 'once '), { user: 'robot', key: 'a' })
+      const edited = await document.edit([{ op: 'insert', path: '/text', index: 0, text: 'edited ' }], { user: 'robot', key: 'b' })
+      const version = await document.createVersion('one', { user: 'robot', key: 'c' })
+      const restored = await document.restore({ offset: made.offset }, { user: 'robot', key: 'd' })
+      const copied = await document.copy('handle/keys copied', { user: 'robot', key: 'e' })
+      return { made, edited, id: version.id, restored, copied: copied.epoch }
+    }
+    const first = await once()
+    await troupe.document('handle/keys').transact((doc) => doc.getText('text').insert(0, 'since '))
+    expect(await once()).toEqual(first)
+    await troupe.close()
+    troupe = await start()
+    expect(await once()).toEqual(first)
+    expect(await troupe.document('handle/keys').get('text')).toBe('since once ')
+    const other = troupe.document('handle/keys').edit([{ op: 'remove', path: '/text' }], { user: 'robot', key: 'b' })
+    await expect(other).rejects.toEqual(code('document.key_reused'))
+  })
+
   it('[DAP6] has a past: who changed what, versions by name, and the way back', async () => {
     const document = troupe.document('handle/past')
     const write = (user: string, text: string) => document.transact((doc) => doc.getText('text').insert(0, text), { user })
@@ -177,7 +198,7 @@ describe('an agent', () => {
     expect(reader.access).toBe('read')
     expect(reader.doc.getText('text').toString()).toBe('mine')
     reader.doc.getText('text').insert(0, 'not ')
-    expect(await reader.ended).toEqual(code('document.invalid'))
+    expect(await reader.ended).toEqual(code('access.denied'))
     expect(await troupe.document('agent/three').get('text')).toBe('mine')
     await expect(open('agent/other', { account })).rejects.toEqual(code('access.denied'))
   })

@@ -179,6 +179,25 @@ describe('the history of a document over HTTP', () => {
     expect((await writer.send('POST', path('rules', '/prune'), {})).status).toBe(403)
   })
 
+  it('refuses to show what nests without end, and goes back from it', async () => {
+    const as = http.as(await tokenOf('ann'))
+    const document = troupe.document('deep')
+    await document.transact((doc) => doc.getText('text').insert(0, 'before'))
+    const { last } = (await as.send('GET', path('deep', '/history'))).body
+    await document.transact((doc) => {
+      let map = doc.getMap<unknown>('deep')
+      for (let level = 0; level < 4_000; level++) {
+        const inner = new Y.Map<unknown>()
+        map.set('in', inner)
+        map = inner
+      }
+    })
+    const refused = await Promise.all([`/diff?from=${last}`, '/content'].map((rest) => as.send('GET', path('deep', rest))))
+    for (const { status, body } of refused) expect([status, body.error?.code ?? body.code]).toEqual([422, 'document.misfit'])
+    expect((await as.send('POST', path('deep', '/restore'), { to: last })).body.means).toBe('undo')
+    expect((await as.send('GET', path('deep', '/content'))).body).toEqual({ text: 'before', deep: null })
+  })
+
   it('refuses what makes no sense', async () => {
     await type(await editorOf('ann', 'odd'), 'x')
     const as = http.as(await tokenOf('ann'))

@@ -2,6 +2,7 @@
 import { afterEach, beforeAll, describe, expect, it } from 'vitest'
 import * as Y from 'yjs'
 import { z } from 'zod'
+import { emptyUpdate } from '../../crdt/update.ts'
 import { closeEditors, openEditor, synced } from '../support/editors.ts'
 import { secret, tokenOf } from '../support/http.ts'
 import { serve } from '../support/service.ts'
@@ -154,6 +155,11 @@ describe('content over HTTP', () => {
     expect(await send(new Uint8Array([1, 2, 3]))).toMatchObject({ status: 422 })
     expect(await call('POST', pathOf('rest/updates', '/update'), {})).toMatchObject({ status: 415 })
     expect((await content('rest/updates')).body).toEqual({ text: 'one two' })
+    doc.getText('text').delete(3, 4)
+    const deletion = updates[2] as Uint8Array
+    expect(await send(deletion)).toMatchObject({ status: 200, body: { changed: true, offset: 3 } })
+    for (const repeated of [deletion, Y.encodeStateAsUpdate(doc)])
+      expect(await send(repeated)).toMatchObject({ status: 200, body: { changed: false, offset: 3 } })
   })
 
   it.each([
@@ -172,6 +178,142 @@ describe('content over HTTP', () => {
     ['too much', `[{"op":"insert","path":"/text","index":0,"text":"${'x'.repeat(1_100_000)}"}]`, 413, 'message.too_large'],
   ])('[DRE6] refuses %s', async (_, body, status, code) => {
     expect(await patch('rest/bad', body)).toMatchObject({ status, body: { error: { code, message: expect.any(String) } } })
+  })
+})
+
+describe('a request that is repeated with its key', () => {
+  const insert = [{ op: 'insert', path: '/text', index: 0, text: 'once ' }]
+  const key = { 'idempotency-key': '"8e03978e-40d5-43dd-bc93-6894a57f9324"' }
+
+  it('[DRE7] changes the content once, and is answered as the first time, also after kill -9', async () => {
+    const tested = [{ op: 'test', path: '/text', value: 'begin' }, ...insert]
+    await patch('again/text', [{ op: 'add', path: '/text', value: 'begin' }])
+    const first = await patch('again/text', tested, key)
+    expect(first).toMatchObject({ status: 200, body: { changed: true } })
+    await patch('again/text', [{ op: 'insert', path: '/text', index: 0, text: 'since ' }])
+    const again = async (where: string) => {
+      const { status, body, headers } = await patch('again/text', tested, key)
+      expect([where, status, body, headers.get('etag')]).toEqual([where, 200, first.body, first.headers.get('etag')])
+    }
+    const text = async () => (await content('again/text')).body.text
+    await again('at once')
+    await restart('SIGKILL')
+    await again('after kill -9')
+    await call('POST', pathOf('again/text', '/prune'), { before: 2 })
+    await restart('SIGKILL')
+    await again('after a compaction and kill -9')
+    expect(await text()).toBe('since once begin')
+    await Promise.all([again('here'), again('and here'), patch('again/text', insert)])
+    expect(await text()).toBe('once since once begin')
+  })
+
+  it('[DRE7] restores, rolls back, names a version, creates, resets, imports and copies once', async () => {
+    await patch('again/past', [{ op: 'add', path: '/m/a', value: 1 }])
+    await patch('again/past', [{ op: 'add', path: '/m/a', value: 2 }])
+    const { body: envelope } = await call('GET', pathOf('again/past', '/export'))
+    const asked: readonly [method: string, path: string, body: unknown][] = [
+      ['POST', pathOf('again/past', '/restore'), { to: 1 }],
+      ['POST', pathOf('again/past', '/versions'), { name: 'one' }],
+      ['POST', pathOf('again/past', '/rollback'), { user: '', via: 'http', from: 1 }],
+      ['POST', pathOf('again/past', '/copy'), { to: 'again/copied' }],
+      ['PUT', pathOf('again/created'), { content: { m: { a: 1 } } }],
+      ['POST', pathOf('again/created', '/reset'), { content: { m: { b: 1 } } }],
+      ['POST', pathOf('again/created', '/import?mode=replace'), envelope],
+    ]
+    const answers: Answer[] = []
+    for (const [at, [method, path, body]] of asked.entries()) {
+      const first = await call(method, path, body, { 'idempotency-key': `k${at}` })
+      expect([path, first.status < 300]).toEqual([path, true])
+      await patch('again/past', [{ op: 'add', path: '/m/since', value: at }])
+      const second = await call(method, path, body, { 'idempotency-key': `k${at}` })
+      expect([path, second.status, second.body.means]).toEqual([path, first.status, first.body.means])
+      if (first.body.id !== undefined) expect(second.body.id).toBe(first.body.id)
+      answers.push(second)
+    }
+    await restart('SIGKILL')
+    const past = (await content('again/past')).body
+    for (const [at, [method, path, body]] of asked.entries()) {
+      const again = await call(method, path, body, { 'idempotency-key': `k${at}` })
+      expect([path, again.status]).toEqual([path, answers[at]?.status])
+    }
+    expect((await content('again/past')).body).toEqual(past)
+    expect((await call('GET', pathOf('again/past', '/versions'))).body.versions).toHaveLength(1)
+  })
+
+  it('[DRE8] is another one for another user, and refused when it asks for something else', async () => {
+    const ann = { authorization: `Bearer ${await tokenOf('ann', { permissions: ['document:*'] })}` }
+    await patch('again/users', insert, key)
+    await patch('again/users', insert, { ...key, ...ann })
+    expect((await content('again/users')).body).toEqual({ text: 'once once ' })
+    const other = await patch('again/users', [{ op: 'remove', path: '/text' }], key)
+    expect(other).toMatchObject({ status: 422, body: { error: { code: 'document.key_reused' } } })
+    for (const bad of ['', 'x'.repeat(256)])
+      expect(await patch('again/users', insert, { 'idempotency-key': bad })).toMatchObject({ status: 400 })
+  })
+})
+
+describe('HTTP itself', () => {
+  const raw = (method: string, path: string, headers: Record<string, string> = {}, body?: string) =>
+    fetch(server().http + path, { method, headers, ...(body !== undefined && { body }) })
+
+  it('[DRE10] preconditions are lists, weak ETags match nothing that is changed, and each form has its own', async () => {
+    await patch('http/etag', [{ op: 'add', path: '/text', value: 'a' }])
+    const etag = (await content('http/etag')).headers.get('etag') as string
+    const html = (await content('http/etag', '?format=html')).headers.get('etag') as string
+    expect(html).not.toBe(etag)
+    expect(await content('http/etag', '', { 'if-none-match': html })).toMatchObject({ status: 200 })
+    expect(await content('http/etag', '', { 'if-none-match': `W/${etag}` })).toMatchObject({ status: 304 })
+    expect(await content('http/etag', '', { 'if-match': '"other"' })).toMatchObject({ status: 412 })
+    const change = (value: string, headers: Record<string, string>) => patch('http/etag', [{ op: 'add', path: '/text', value }], headers)
+    for (const unmet of [{ 'if-match': '"other"' }, { 'if-match': `W/${etag}` }, { 'if-none-match': '*' }] as Record<string, string>[])
+      expect(await change('b', unmet)).toMatchObject({ status: 412, body: { error: { code: 'document.changed' } } })
+    expect(await change('b', { 'if-match': `"other", ${etag}` })).toMatchObject({ status: 200 })
+    expect(await patch('http/new', [{ op: 'add', path: '/text', value: 'n' }], { 'if-none-match': '*' })).toMatchObject({ status: 200 })
+  })
+
+  it('[DRE10] `Accept` goes by weight', async () => {
+    await patch('http/accept', [{ op: 'add', path: '/text', value: 'a' }])
+    const typeOf = async (accept: string) => (await content('http/accept', '', { accept })).headers.get('content-type')?.split(';')[0]
+    expect(await typeOf('text/html;q=0, application/json')).toBe('application/json')
+    expect(await typeOf('application/json;q=0.5, text/plain')).toBe('text/plain')
+    expect(await typeOf('text/*')).toBe('text/html')
+    expect(await typeOf('image/png')).toBe('application/json')
+  })
+
+  it('[DRE10] what a path does not take is refused: methods, types, compressed bodies, no body, names', async () => {
+    const path = pathOf('http/one')
+    const put = await raw('PUT', `${path}/content`)
+    expect([put.status, put.headers.get('allow')]).toEqual([405, 'GET, HEAD, PATCH, OPTIONS'])
+    const json = { 'content-type': 'application/json' }
+    const answers: [number, string][] = []
+    for (const [headers, body] of [
+      [{ 'content-type': 'text/plain' }, 'x'],
+      [{ ...json, 'content-encoding': 'gzip' }, '[]'],
+      [json, undefined],
+      [{ 'content-type': 'application/octet-stream' }, 'x'],
+    ] as const) {
+      const answer = await raw('PATCH', `${path}/content`, headers, body)
+      answers.push([answer.status, ((await answer.json()) as { error: { code: string } }).error.code])
+    }
+    expect(answers).toEqual([
+      [415, 'http.unsupported_type'],
+      [415, 'http.unsupported_type'],
+      [400, 'message.malformed'],
+      [415, 'http.unsupported_type'],
+    ])
+    for (const name of ['%ff', 'a%2', 'x'.repeat(1_000)]) expect((await raw('GET', `/v1/documents/${name}`)).status).toBe(400)
+    expect(await call('PUT', pathOf('http/two'), { content: { n: 1 } })).toMatchObject({
+      status: 400,
+      body: { error: { message: expect.stringContaining('content.n') } },
+    })
+    expect((await patch('http/one', [{ op: 'frobnicate', path: '/a' }])).text).toContain('expected one of')
+  })
+
+  it('[DRE10] a new document has its place in `Location`', async () => {
+    await patch('http/original', [{ op: 'add', path: '/text', value: 'a' }])
+    const { headers } = await call('POST', pathOf('http/original', '/copy'), { to: 'http/copy ä' })
+    expect(headers.get('location')).toBe(pathOf('http/copy ä'))
+    expect((await call('GET', headers.get('location') as string)).status).toBe(200)
   })
 })
 
@@ -295,6 +437,34 @@ describe('an account over HTTP', () => {
     const commented = await patch('may/one', [{ op: 'add', path: '/comments/-', value: 'nice' }], await as(['document:may/*:comment']))
     expect(commented).toMatchObject({ status: 200, body: { changed: true } })
     expect((await content('may/one')).body).toEqual({ m: { a: 1 }, comments: ['nice'] })
+    // Comments come under a client id of one's own, by whatever way they come.
+    const state = (await content('may/one', '?format=update')).bytes
+    const comment = (on: Uint8Array, client?: number): Uint8Array => {
+      const doc = new Y.Doc()
+      Y.applyUpdate(doc, on)
+      if (client !== undefined) doc.clientID = client
+      const before = Y.encodeStateVector(doc)
+      doc.getArray('comments').push(['by its client'])
+      return Y.encodeStateAsUpdate(doc, before)
+    }
+    const commenter = await as(['document:may/*:comment'])
+    for (const taken of Y.decodeStateVector(Y.encodeStateVectorFromUpdate(state)).keys())
+      expect(await call('POST', pathOf('may/one', '/update'), comment(state, taken), commenter)).toMatchObject({ status: 403 })
+    expect(await call('POST', pathOf('may/one', '/update'), comment(state), commenter)).toMatchObject({
+      status: 200,
+      body: { changed: true },
+    })
+    // A document does not come into being by a comment, nor by somebody who is not to create any.
+    for (const permissions of [['document:may/*:comment'], ['document:may/*:write', '!document:*:create']]) {
+      const stranger = await as(permissions)
+      for (const refused of [
+        patch('may/new', [{ op: 'add', path: '/comments/-', value: 'nice' }], stranger),
+        call('POST', pathOf('may/new', '/update'), comment(emptyUpdate), stranger),
+        call('POST', pathOf('may/new', '/import'), comment(emptyUpdate), stranger),
+      ])
+        expect(await refused).toMatchObject({ status: 403, body: { error: { code: 'access.denied' } } })
+      expect((await content('may/new')).status).toBe(404)
+    }
     // As on the wires: whoever may write may read, unless that is forbidden.
     const writer = await as(['document:may/*:write'])
     expect(await content('may/one', '', writer)).toMatchObject({ status: 200 })
