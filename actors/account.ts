@@ -147,6 +147,12 @@ export const documentAccess = (account: Account, name: string): DocumentAccess |
   return mayComment ? 'comment' : mayRead
 }
 
+/** What keeps an account from bringing a document into being by changing it. Writing is enough for that, unless creating is forbidden. */
+export const birthBan = (account: Account, name: string): string | undefined => {
+  const { isAllowed, rule } = decide(account, 'document', name, 'create')
+  return !isAllowed && rule.startsWith('!') ? rule : undefined
+}
+
 const isNamed = (account: Account, name: string, action: DocumentAccess): boolean =>
   permissionsOf(account).some((one) => one.resource === 'document' && one.action === action && !one.forbids && one.names.test(name))
 

@@ -268,7 +268,7 @@ export class DocumentChanges {
     const writer = { user, address, wrote }
     const isBarred = (client: number) => client !== ownClient && !this.#clientIds.isOpen(client, writer)
     const barred = this.#host.log.document.contributors(inspection).find(isBarred)
-    return barred === undefined ? undefined : `client id ${barred} is of somebody else; begin with a new Y.Doc`
+    return barred === undefined ? undefined : `client id ${barred} is that of somebody else; begin with a new Y.Doc`
   }
 
   get #needsWrite(): string {

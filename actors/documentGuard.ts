@@ -8,8 +8,11 @@
  */
 import type { Author } from '../crdt/change.ts'
 import type { DocumentState } from '../crdt/document.ts'
-import { Shadow } from '../crdt/shadow.ts'
+import type { Shadow } from '../crdt/shadow.ts'
+import type { DocumentWork } from '../crdt/work.ts'
 import { type DocumentAccess, publicName, tenantOf } from './account.ts'
+import type { Background } from './background.ts'
+import { DocumentShadow } from './documentShadow.ts'
 import { type ErrorCode, isTroupeError } from './errors.ts'
 import type { DocumentCheck } from './hooks.ts'
 import type { Scope } from './system/scope.ts'
@@ -27,7 +30,8 @@ export interface GuardOptions {
   /** Root types that may be changed by whoever may comment. Default `comments`. */
   readonly commentRoots?: readonly string[]
   readonly validation?: DocumentValidation | undefined
-  /** Largest document, in bytes, whose changes are looked into. Default 8 MiB, which are opened in about half a second. */
+  readonly work: DocumentWork
+  /** Largest document, in bytes, whose changes are looked into. Default 8 MiB, which are opened in about a second. */
   readonly guardedBytes?: number
   /** The shadow goes when nothing was looked at for this long. Default 60 000. */
   readonly guardedMs?: number
@@ -46,8 +50,6 @@ const defaultGuardedBytes = 8 * 1024 * 1024
 const defaultGuardedMs = 60_000
 const defaultRefusals = 10
 const minuteMs = 60_000
-/** Changes of others that wait to be taken over: they are applied when the shadow is looked at, or when there are this many. */
-const mostBehind = 256
 
 const allowed: Judgement = { kind: 'allowed' }
 const nothing: Judgement = { kind: 'nothing' }
@@ -61,9 +63,7 @@ export class DocumentGuard {
   readonly #guardedBytes: number
   readonly #guardedMs: number
   readonly #refusalsPerMinute: number
-  #shadow: Shadow | undefined
-  /** Admitted, and not yet in the shadow. */
-  #behind: Uint8Array[] = []
+  readonly #shadow: DocumentShadow
   /** The shadow has the change that was allowed just now. */
   #isAhead = false
   #usedAt: EpochMs = 0
@@ -71,10 +71,11 @@ export class DocumentGuard {
   #refusals = new Map<string, number>()
   #refusalsSince: EpochMs = 0
 
-  constructor(scope: Scope, options: GuardOptions, content: () => DocumentState) {
+  constructor(scope: Scope, options: GuardOptions, background: Background, content: () => DocumentState) {
     const { commentRoots = defaultRoots, validation } = options
     this.#scope = scope
     this.#content = content
+    this.#shadow = new DocumentShadow(scope, background, options.work, content)
     this.#check = validation?.covers(publicName(scope.id)) ? validation.check : undefined
     this.#commentRoots = new Set(commentRoots)
     this.#guardedBytes = options.guardedBytes ?? defaultGuardedBytes
@@ -82,14 +83,29 @@ export class DocumentGuard {
     this.#refusalsPerMinute = options.refusalsPerMinute ?? defaultRefusals
   }
 
+  get isIdle(): boolean {
+    return this.#shadow.isIdle
+  }
+
+  /**
+   * Resolves when `judge` costs a few milliseconds; undefined when it does now. Whoever waited asks again, for the shadow may be gone.
+   * Errors: `document.unavailable`, the document left memory.
+   */
+  whenReady(access: DocumentAccess, { user }: Author): Promise<void> | undefined {
+    if (!this.#looks(access) || this.#isTiresome(user) || this.#isTooLarge) return undefined
+    this.#used()
+    return this.#shadow.whenCurrent()
+  }
+
   /**
    * Of an update that was examined as `new`. What is allowed must be admitted in the same turn, and `admitted` called then. For a
    * reader only deletions are worth asking about: it sweeps up formatting marks that changes of others have left without effect.
    */
   judge(update: Uint8Array, access: DocumentAccess, author: Author, bringsStructs: boolean): Judgement {
-    if (access === 'write' && this.#check === undefined) return allowed
+    if (!this.#looks(access)) return allowed
     if (this.#isTiresome(author.user)) return refusal('rate.limited', `${this.#refusalsPerMinute} refused changes in a minute`)
-    const shadow = this.#current()
+    this.#used()
+    const shadow = this.#isTooLarge ? undefined : this.#shadow.current()
     if (shadow === undefined) return refusal('document.full', 'it is larger than documents.guardedBytes, or cannot be read')
     if (access !== 'write') {
       const roots = [...shadow.touched(update)]
@@ -100,21 +116,41 @@ export class DocumentGuard {
     return this.#check === undefined ? allowed : this.#validate(shadow, this.#check, update, author)
   }
 
+  /** Whether all that was written under this client id are comments. Of a document that is too large nobody asks further. */
+  hasOnlyComments(client: number): boolean {
+    this.#used()
+    const shadow = this.#isTooLarge ? undefined : this.#shadow.current()
+    return shadow === undefined || shadow.liesWithin(client, this.#commentRoots)
+  }
+
   /** After each update that entered the document, whoever it came from; `update` must stay as it is. */
   admitted(update: Uint8Array): void {
     if (this.#isAhead) this.#isAhead = false
-    else if (this.#shadow !== undefined && this.#behind.push(update) >= mostBehind) this.#catchUp(this.#shadow)
+    else this.#shadow.admitted(update)
+  }
+
+  /** The next part of the shadow. */
+  slice(): void {
+    this.#shadow.slice()
   }
 
   /** Nobody may have needed it for long. */
   rest(): void {
     this.#isWatched = false
-    if (this.#scope.now() - this.#usedAt >= this.#guardedMs) this.#drop()
+    if (this.#scope.now() - this.#usedAt >= this.#guardedMs) this.#shadow.drop()
     else this.#watch()
   }
 
   end(): void {
-    this.#drop()
+    this.#shadow.end()
+  }
+
+  #looks(access: DocumentAccess): boolean {
+    return access !== 'write' || this.#check !== undefined
+  }
+
+  get #isTooLarge(): boolean {
+    return this.#content().bytes > this.#guardedBytes
   }
 
   #validate(shadow: Shadow, check: DocumentCheck, update: Uint8Array, { user, via }: Author): Judgement {
@@ -131,7 +167,7 @@ export class DocumentGuard {
 
   /** The shadow has a change that the document will never have. */
   #rejected(user: string, detail: string): Judgement {
-    this.#drop()
+    this.#shadow.drop()
     if (this.#refusals.size === 0) this.#refusalsSince = this.#scope.now()
     this.#refusals.set(user, (this.#refusals.get(user) ?? 0) + 1)
     return refusal('document.invalid', detail)
@@ -143,28 +179,9 @@ export class DocumentGuard {
     return (this.#refusals.get(user) ?? 0) >= this.#refusalsPerMinute
   }
 
-  #current(): Shadow | undefined {
+  #used(): void {
     this.#usedAt = this.#scope.now()
-    if (this.#shadow !== undefined) this.#catchUp(this.#shadow)
-    if (this.#shadow === undefined) {
-      const { bytes, snapshot, tail } = this.#content()
-      if (bytes > this.#guardedBytes) return undefined
-      this.#shadow = Shadow.load(snapshot, tail)
-      if (!this.#isWatched) this.#watch()
-    }
-    return this.#shadow
-  }
-
-  #catchUp(shadow: Shadow): void {
-    const behind = this.#behind
-    this.#behind = []
-    if (!behind.every((update) => shadow.apply(update))) this.#drop() // loading leaves out what Yjs cannot apply
-  }
-
-  #drop(): void {
-    this.#shadow?.destroy()
-    this.#shadow = undefined
-    this.#behind = []
+    if (!this.#isWatched) this.#watch()
   }
 
   #watch(): void {

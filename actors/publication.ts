@@ -10,8 +10,10 @@ export type Part =
   /** What the server has; the client answers with what it has beyond. */
   | { readonly kind: 'vector'; readonly bytes: Uint8Array }
   | { readonly kind: 'awareness'; readonly bytes: Uint8Array }
-  /** One update of this client is on disk, or will never be. No bytes. */
-  | { readonly kind: 'saved' | 'refused'; readonly bytes: Uint8Array }
+  /** One update of this client is on disk. No bytes. */
+  | { readonly kind: 'saved'; readonly bytes: Uint8Array }
+  /** One update of this client will never be: `code: detail`, in UTF-8. */
+  | { readonly kind: 'refused'; readonly bytes: Uint8Array }
   /** What the client sent as a barrier: all that came before it is on disk. */
   | { readonly kind: 'barrier'; readonly bytes: Uint8Array }
   /** What this client may do from now on: `write`, `comment` or `read`, as text. */

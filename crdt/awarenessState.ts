@@ -125,6 +125,17 @@ export class AwarenessState {
     return this.#present.size + this.#removed.size
   }
 
+  /** The id that this connection calls its own. */
+  homeOf({ id }: AwarenessOwner): number | undefined {
+    return this.#speakers.get(id)?.home
+  }
+
+  /** The connection that calls this id its own; those that speak of it as of a tab behind them are none. */
+  holderOf(client: number): AwarenessOwner | undefined {
+    const owner = this.#present.get(client)?.owner
+    return owner !== undefined && this.homeOf(owner) === client ? owner : undefined
+  }
+
   entries(): readonly AwarenessEntry[] {
     return Array.from(this.#present, ([client, { clock, state }]) => ({ client, clock, state }))
   }

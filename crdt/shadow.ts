@@ -11,7 +11,10 @@
  * from everybody who only watches: Yjs sweeps such marks away when it applies changes of others.
  */
 import * as Y from 'yjs'
+import { dropPending } from './apply.ts'
 import { compact, materialize } from './compact.ts'
+import { installFlatDeletion } from './flatDeletion.ts'
+import { installLinearMerge } from './linearMerge.ts'
 
 /** A `Y.Doc`, for those who must not know Yjs. */
 export type SharedDocument = Y.Doc
@@ -27,6 +30,8 @@ export class Shadow {
   readonly doc: SharedDocument
   /** Root types do not know their names. */
   readonly #names = new Map<Parent, string>()
+  /** Of clients that were asked about, up to which clock. */
+  readonly #extents = new Map<number, { readonly to: number; readonly isWithin: boolean }>()
 
   private constructor(doc: Y.Doc) {
     this.doc = doc
@@ -40,6 +45,35 @@ export class Shadow {
       const rest = compact(snapshot, tail)
       return rest.ok ? new Shadow(materialize(rest.snapshot, [])) : undefined
     }
+  }
+
+  /** To be filled with `take`, before anybody looks at it. */
+  static empty(): Shadow {
+    installLinearMerge()
+    installFlatDeletion()
+    return new Shadow(new Y.Doc({ gc: true }))
+  }
+
+  /**
+   * A piece of what the document is (split.ts); after the last piece of an update, `settle`. False: Yjs threw, and the shadow is of no
+   * more use. Taken in as a change of its own: of others', Yjs would sweep up marks that format nothing *yet*, and the shadow would
+   * lack what the document has.
+   */
+  take(piece: Uint8Array): boolean {
+    try {
+      Y.transact(this.doc, (transaction) => {
+        Y.applyUpdate(this.doc, piece)
+        transaction.local = true
+      })
+      return true
+    } catch {
+      return false
+    }
+  }
+
+  /** What could not be integrated never will be. */
+  settle(): void {
+    dropPending(this.doc)
   }
 
   /** False: Yjs threw, and the shadow is half changed: of no more use. */
@@ -75,6 +109,27 @@ export class Shadow {
       for (const { clock, len } of ranges) this.#deleted(known, clock, clock + len, sweep, roots)
     }
     return roots
+  }
+
+  /**
+   * Whether this client has written below these roots, and nowhere else. Of what Yjs has collected nobody knows where it was: it does
+   * not count. Each struct is looked at once.
+   */
+  liesWithin(client: number, roots: ReadonlySet<string>): boolean {
+    const structs = this.doc.store.clients.get(client) ?? []
+    const known = this.#extents.get(client) ?? { to: 0, isWithin: false }
+    const last = structs.at(-1)
+    const to = last === undefined ? 0 : endOf(last)
+    if (to === known.to || (known.to > 0 && !known.isWithin)) return known.isWithin
+    let { isWithin } = known
+    for (let at = known.to === 0 ? 0 : Y.findIndexSS(structs, known.to); at < structs.length; at++) {
+      const struct = structs[at] as Y.Item | Y.GC // below the length
+      if (!(struct instanceof Y.Item)) continue
+      isWithin = roots.has(rootOfParent(struct.parent as Parent, (type) => this.#nameOf(type)) ?? '') // of an integrated item
+      if (!isWithin) break
+    }
+    this.#extents.set(client, { to, isWithin })
+    return isWithin
   }
 
   /** What an update deletes of itself belongs to roots that it touches anyway. */

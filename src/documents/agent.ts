@@ -291,7 +291,7 @@ export class AgentSession {
         return
       case 'refused':
         // It goes on from a copy that nobody else has.
-        return this.leave(new TroupeError('document.invalid', 'a change of the agent was refused'))
+        return this.leave(reasonOf(decoder.decode(bytes)))
       case 'barrier': {
         const number = numberOf(bytes)
         this.#saving.get(number)?.resolve()
@@ -328,3 +328,10 @@ export class AgentSession {
 
 const digits = (number: number): readonly number[] => [number & 255, (number >> 8) & 255, (number >> 16) & 255, (number >> 24) & 127]
 const numberOf = (bytes: Uint8Array): number => bytes.reduceRight((sum, byte) => sum * 256 + byte, 0)
+
+/** Of a part `refused`. */
+const reasonOf = (text: string): TroupeError => {
+  const end = text.indexOf(': ')
+  const [code, detail] = end < 0 ? [text, ''] : [text.slice(0, end), text.slice(end + 2)]
+  return code in errorTable ? new TroupeError(code as ErrorCode, detail) : new TroupeError('document.invalid', text)
+}

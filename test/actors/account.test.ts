@@ -4,6 +4,7 @@ import { describe, expect, it } from 'vitest'
 import {
   type Account,
   accountDefect,
+  birthBan,
   decide,
   documentAccess,
   isPermission,
@@ -128,6 +129,16 @@ describe('a permission', () => {
       expect(documentAccess(account(...permissions), 'x')).toBe(access)
     },
   )
+
+  it.each([
+    [['document:x:write'], undefined],
+    [['document:x'], undefined],
+    [[], undefined], // where the application says so
+    [['document:*', '!document:*:create'], '!document:*:create'],
+    [['document:*:write', '!document:y:create'], undefined],
+  ] as const)('[AC12] %j to write a document is enough to bring it into being, unless creating is forbidden', (permissions, ban) => {
+    expect(birthBan(account(...permissions), 'x')).toBe(ban)
+  })
 
   it('[AC3] can be told from what is none', () => {
     for (const text of [

@@ -1,6 +1,7 @@
 /** What is looked at before a change enters a document, and what that may cost. */
 import { afterEach, describe, expect, it, vi } from 'vitest'
 import * as Y from 'yjs'
+import { Background } from '../../actors/background.ts'
 import { DocumentGuard, type GuardOptions } from '../../actors/documentGuard.ts'
 import { DocumentPresence } from '../../actors/documentPresence.ts'
 import { TroupeError } from '../../actors/errors.ts'
@@ -9,9 +10,19 @@ import type { Scope } from '../../actors/system/scope.ts'
 import { decodeAwareness, encodeAwareness } from '../../crdt/awareness.ts'
 import { DocumentState } from '../../crdt/document.ts'
 import { Shadow } from '../../crdt/shadow.ts'
-import { SimulatedClock } from '../support/world.ts'
+import { type DocumentWork, documentWork } from '../../crdt/work.ts'
+import { chain } from '../support/craftedUpdates.ts'
+import { quiet, SimulatedClock } from '../support/world.ts'
+import { DocumentHouse, updateOf } from './documentHouse.ts'
 
 const anna = { user: 'anna', via: '' }
+
+const work: DocumentWork = {
+  run: async (name, ...given) => {
+    const run = documentWork[name] as (...given: unknown[]) => never // `given` fits `name`
+    return run(...given)
+  },
+}
 
 /** As much of a scope as these parts need; what is sent to itself goes to `hear`. */
 const scopeOf = (clock: SimulatedClock, id: string, hear: (message: { readonly type: string }) => void): Scope =>
@@ -20,17 +31,20 @@ const scopeOf = (clock: SimulatedClock, id: string, hear: (message: { readonly t
     address: `document/${id}`,
     now: () => clock.now(),
     after: (_name: string, ms: number, message: { readonly type: string }) => void clock.after(ms, () => hear(message)),
+    log: console,
+    stop() {},
   }) as unknown as Scope
 
 /** A guarded document, and people who write at it. */
-const guarded = (options: GuardOptions = {}, id = 'plan') => {
+const guarded = (options: Partial<GuardOptions> = {}, id = 'plan', content = DocumentState.empty()) => {
   const clock = new SimulatedClock()
-  const content = DocumentState.empty()
-  const guard: DocumentGuard = new DocumentGuard(
-    scopeOf(clock, id, () => guard.rest()),
-    options,
-    () => content,
-  )
+  let slices = 0
+  const scope = scopeOf(clock, id, ({ type }) => {
+    if (type === 'document.guard') return guard.rest()
+    slices++
+    guard.slice()
+  })
+  const guard: DocumentGuard = new DocumentGuard(scope, { work, ...options }, new Background(scope), () => content)
   const loads = vi.spyOn(Shadow, 'load')
   const admit = (update: Uint8Array): void => {
     content.add(update)
@@ -47,7 +61,18 @@ const guarded = (options: GuardOptions = {}, id = 'plan') => {
     if (judgement.kind === 'allowed') admit(update)
     return judgement.kind === 'refused' ? `${judgement.code}: ${judgement.detail}` : judgement.kind
   }
-  return { clock, content, guard, offer, admit, loads: () => loads.mock.calls.length }
+  const ready = async (access: 'write' | 'comment' = 'comment'): Promise<void> => {
+    const waiting = guard.whenReady(access, anna)
+    let isOver = waiting === undefined
+    void waiting?.then(() => {
+      isOver = true
+    })
+    while (!isOver) {
+      await quiet()
+      await clock.advance(1)
+    }
+  }
+  return { clock, content, guard, offer, admit, ready, loads: () => loads.mock.calls.length, slices: () => slices }
 }
 const write = (root: string, text: string) => (doc: Y.Doc) => doc.getText(root).insert(0, text)
 const comment = (doc: Y.Doc) => doc.getArray('comments').push(['a comment'])
@@ -144,6 +169,114 @@ describe('the guard of a document', () => {
       await clock.advance(60_000)
       expect(offer(write('text', 'fine'), 'write')).toBe('allowed')
     })
+  })
+})
+
+describe('the shadow of a large document', () => {
+  /** `paragraphs` of rich text by two writers, some of it deleted, marks that begin and end among it. */
+  const rich = (paragraphs: number): Uint8Array => {
+    const [one, other] = [new Y.Doc(), new Y.Doc()]
+    for (let n = 0; n < paragraphs; n++) {
+      const [doc, next] = n % 2 === 0 ? [one, other] : [other, one]
+      const paragraph = new Y.XmlText()
+      doc.getXmlFragment('page').push([paragraph])
+      paragraph.insert(0, `paragraph ${n} with some words to fill it. `.repeat(6))
+      paragraph.format(3, 20, { bold: true })
+      paragraph.format(30, 9, { link: { href: `#${n}` } })
+      if (n % 3 === 0) paragraph.delete(10, 5)
+      Y.applyUpdate(next, Y.encodeStateAsUpdate(doc, Y.encodeStateVector(next)))
+    }
+    return Y.encodeStateAsUpdate(one)
+  }
+  const page = (doc: Y.Doc) => doc.getXmlFragment('page').toString()
+  const large = rich(1_200)
+  const opened = () => guarded({}, 'plan', DocumentState.load(large, []) as DocumentState) // it is readable
+  const writer = { user: 'ben', via: '' }
+
+  it('[BGA14] is made in slices, and is the document, with every mark', async () => {
+    expect(large.length).toBeGreaterThan(400_000)
+    let seen = ''
+    const validation = { covers: () => true, check: ({ doc }: DocumentChange) => void (seen = page(doc)) }
+    const { guard, offer, ready, loads, slices } = guarded({ validation }, 'plan', DocumentState.load(large, []) as DocumentState)
+    await ready('write')
+    expect(guard.whenReady('write', writer)).toBeUndefined()
+    expect(offer(comment, 'write', writer)).toBe('allowed')
+    const whole = new Y.Doc()
+    Y.applyUpdate(whole, large)
+    expect(seen).toBe(page(whole))
+    expect(slices()).toBeGreaterThan(3)
+    expect(loads()).toBe(0)
+  })
+
+  it('[BGA14] takes over what enters while it is made', async () => {
+    const { clock, guard, admit, offer, content, ready } = opened()
+    expect(guard.whenReady('comment', anna)).toBeDefined()
+    const other = new Y.Doc()
+    Y.applyUpdate(other, large)
+    other.on('update', admit)
+    for (let n = 0; n < 20; n++) {
+      other.getXmlFragment('page').insert(n, [new Y.XmlText(`new ${n}`)])
+      await quiet()
+      await clock.advance(1)
+    }
+    await ready()
+    expect(content.tailCount).toBe(20)
+    // Deletes what came in between: it is found.
+    expect(offer((doc) => doc.getXmlFragment('page').delete(5, 1))).toContain('access.denied')
+    expect(offer(comment)).toBe('allowed')
+  })
+
+  it('[BGA14] is right for those who do not wait, too', async () => {
+    const { guard, offer } = opened()
+    const waiting = guard.whenReady('comment', anna)
+    expect(offer((doc) => doc.getXmlFragment('page').delete(5, 1))).toContain('access.denied')
+    await waiting
+    expect(offer(comment)).toBe('allowed')
+  })
+
+  it('[BGA14] is made anew after a large change', async () => {
+    const { guard, offer, admit, ready, loads } = opened()
+    await ready()
+    admit(chain(30_000))
+    await ready()
+    expect(offer((doc) => doc.getText('text').delete(100, 1))).toContain('access.denied')
+    expect(guard.whenReady('comment', anna)).toBeUndefined()
+    expect(loads()).toBe(0)
+  })
+
+  it('[BGA14] keeps the order of those who wait for it, and lets nothing in unseen', async () => {
+    const seen: string[] = []
+    let isChecked = false
+    const check = ({ doc }: DocumentChange): void => {
+      const text = doc.getText('text').toString()
+      if (text.includes('no')) throw new TroupeError('document.invalid', 'not that')
+      seen.push(text)
+    }
+    const house = await DocumentHouse.open({ validation: { covers: () => isChecked, check } })
+    await house.append('plan', large)
+    isChecked = true
+    await house.reboot()
+    const [ada, ben] = [await house.connect('plan'), await house.connect('plan')]
+    for (const letter of 'abc') ada.doc.getText('text').insert(ada.text.length, letter)
+    ben.doc.getText('text').insert(0, 'no')
+    const edit = house.append('plan', updateOf('!'))
+    for (let ms = 0; ms < 200; ms++) {
+      await quiet()
+      await house.world.clock.advance(1)
+    }
+    await edit
+    expect([ada.refused, ben.refused]).toEqual([undefined, 'document.invalid: not that'])
+    const ofAda = seen.map((text) => text.replace('!', '')).filter((text) => text !== '')
+    expect(ofAda.filter((text, at) => text !== ofAda[at - 1])).toEqual(['a', 'ab', 'abc'])
+    expect([...(await house.text('plan'))].sort().join('')).toBe('!abc')
+  })
+
+  it('[BGA14] is given up when the document leaves memory: whoever waits is told to ask again', async () => {
+    const { guard } = opened()
+    const ready = guard.whenReady('comment', anna)
+    guard.end()
+    await expect(ready).rejects.toMatchObject({ code: 'document.unavailable' })
+    expect(guard.isIdle).toBe(true)
   })
 })
 

@@ -8,6 +8,7 @@ import { usageKind } from '../../actors/documentUsage.ts'
 import { TroupeError } from '../../actors/errors.ts'
 import type { Journals } from '../../actors/journal.ts'
 import type { Publication } from '../../actors/publication.ts'
+import { countsTenants } from '../../actors/quotaSteps.ts'
 import { defineActor } from '../../actors/system/definition.ts'
 import { ActorSystem } from '../../actors/system/system.ts'
 import { type DocumentWork, documentWork } from '../../crdt/work.ts'
@@ -60,14 +61,14 @@ export class DocumentHouse {
   async boot(wrap: (journals: Journals) => Journals = (journals) => journals): Promise<void> {
     this.journals = wrap(this.disk.open())
     const { journals, world } = this
-    const { deletedMs = 30 * 24 * 3_600_000, tenantBytes = 0 } = this.#options
+    const { deletedMs = 30 * 24 * 3_600_000 } = this.#options
     this.system = new ActorSystem({
       world,
       journals,
       actors: [
         documentKind({ windowMs: 0, ...this.#options, journals, work }),
-        usageKind(),
-        sweepKind({ journals, deletedMs, countsBytes: tenantBytes > 0 }),
+        usageKind(this.#options),
+        sweepKind({ journals, deletedMs, countsBytes: countsTenants(this.#options) }),
         this.#clientKind(),
       ],
     })
@@ -140,6 +141,17 @@ export class DocumentHouse {
     await this.crash(moody(write))
   }
 
+  /** The disk is full from one of the writes to come on. */
+  async fullFrom(write: number): Promise<{ readonly isFull: boolean }> {
+    const state = { isFull: false }
+    const fill = () => {
+      state.isFull = true
+      this.disk.refuse('storage.full')
+    }
+    await this.crash(counting(write, fill))
+    return state
+  }
+
   /** The process ends without a word, and the next one starts. */
   async crash(wrap?: (journals: Journals) => Journals): Promise<void> {
     this.disk.crash()
@@ -148,8 +160,10 @@ export class DocumentHouse {
     await this.boot(wrap)
   }
 
-  async reboot(): Promise<void> {
+  /** `options`: what is set otherwise from now on. */
+  async reboot(options: Partial<DocumentOptions> = {}): Promise<void> {
     await this.system.close()
+    Object.assign(this.#options, options)
     await this.boot()
   }
 }
@@ -185,6 +199,22 @@ const moody =
         const method = Reflect.get(target, key) as (...given: unknown[]) => unknown // the role has methods only
         return (...given: unknown[]) =>
           writes.has(key) && left-- === 0 ? Promise.reject(new TroupeError('storage.full')) : method.apply(target, given)
+      },
+    })
+  }
+
+/** Calls back before the write with this number (0: the next). */
+const counting =
+  (write: number, reached: () => void) =>
+  (journals: Journals): Journals => {
+    let left = write
+    return new Proxy(journals, {
+      get: (target, key) => {
+        const method = Reflect.get(target, key) as (...given: unknown[]) => unknown // the role has methods only
+        return (...given: unknown[]) => {
+          if (writes.has(key) && left-- === 0) reached()
+          return method.apply(target, given)
+        }
       },
     })
   }

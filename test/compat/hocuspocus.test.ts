@@ -87,6 +87,29 @@ describe.each(majors)('an unmodified HocuspocusProvider %i', (major) => {
     expect(reader.shared.opened).toBe(1)
   })
 
+  it('[HP3] may comment only: what it writes elsewhere ends its document with the reason, and not the other one of its socket', async () => {
+    const shared = openSocket(main(), major)
+    const commenter = token({ permissions: ['document:*:comment'] })
+    const [writer, guest, other] = [open('text'), open('text', { shared, token: commenter }), open('other', { shared })]
+    writer.text.insert(0, 'by the writer')
+    await until(() => guest.text.toString() === 'by the writer', 'the text')
+    guest.doc.getArray('comments').push(['a comment'])
+    await saved(guest)
+    guest.text.insert(0, 'x')
+    guest.doc.getArray('comments').push(['behind it'])
+    await until(() => guest.events.length === 3, 'the end')
+    const reason = expect.stringMatching(/ access\.denied: needs document:text \d:write to change text$/)
+    expect(guest.events).toEqual(['authenticated read-write', reason, reason])
+    expect(guest.provider.hasUnsyncedChanges).toBe(true)
+    other.text.insert(0, 'goes on')
+    await saved(other)
+    const anew = open('text', { token: commenter })
+    await saved(anew)
+    anew.doc.getArray('comments').push(['again'])
+    await until(() => writer.doc.getArray('comments').length === 2, 'the other comment')
+    expect([shared.opened, guest.events.length, writer.text.toString()]).toEqual([1, 3, 'by the writer'])
+  })
+
   it('[HP4] is denied and stays quiet on an open socket, while another document of the socket goes on', async () => {
     const shared = openSocket(main(), major)
     const good = open('good', { shared })

@@ -264,3 +264,47 @@ describe('the shadow of a document', () => {
     })
   })
 })
+
+describe('the shadow of a document knows whose structs are comments alone', () => {
+  const comments = new Set(['comments'])
+  const begin = () => {
+    const shadow = Shadow.empty()
+    const doc = new Y.Doc()
+    doc.on('update', (update: Uint8Array) => shadow.apply(update))
+    return { doc, isWithin: () => shadow.liesWithin(doc.clientID, comments) }
+  }
+
+  it('however deep they lie, and also when some were deleted with what they belonged to', () => {
+    const { doc, isWithin } = begin()
+    expect(isWithin()).toBe(false) // nothing yet
+    const threads = doc.getMap<Y.Map<unknown>>('comments')
+    for (const thread of ['one', 'two']) threads.set(thread, new Y.Map([['text', new Y.Text('well')]]))
+    expect(isWithin()).toBe(true)
+    threads.delete('one')
+    const two = threads.get('two')?.get('text') as Y.Text
+    two.insert(0, 'oh ')
+    expect(isWithin()).toBe(true)
+  })
+
+  it('and not any more after a letter elsewhere, deleted or not', () => {
+    const { doc, isWithin } = begin()
+    doc.getArray('comments').push(['a comment'])
+    expect(isWithin()).toBe(true)
+    doc.getText('text').insert(0, 'x')
+    doc.getText('text').delete(0, 1)
+    expect(isWithin()).toBe(false)
+    doc.getArray('comments').push(['another'])
+    expect(isWithin()).toBe(false)
+  })
+
+  it('and nothing of one whose structs were all collected', () => {
+    const { doc, isWithin } = begin()
+    const other = new Y.Doc()
+    other.getArray('list').push([new Y.Array()])
+    Y.applyUpdate(doc, Y.encodeStateAsUpdate(other))
+    const list = doc.getArray<Y.Array<string>>('list')
+    list.get(0).push(['by this client'])
+    list.delete(0)
+    expect(isWithin()).toBe(false)
+  })
+})
