@@ -116,7 +116,8 @@ export class DocumentHistory {
   retain(): void {
     if (this.#settings.history === undefined || !this.isIdle) return
     this.answer({ type: 'document.prune' }).catch((error) => {
-      if (!this.#host.log.background.isOver)
+      const isGone = isTroupeError(error) && error.code.startsWith('document.') // it was deleted or moved meanwhile
+      if (!isGone && !this.#isOver)
         this.#scope.log.error({ document: this.#scope.address, error: String(error) }, 'the history of a document could not be pruned')
     })
   }

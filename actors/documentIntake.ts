@@ -5,10 +5,17 @@
 import type { Background } from './background.ts'
 import type { Address } from './system/address.ts'
 
+/** Of a client with a message that is under way. */
+interface Line {
+  /** How many promises that message waits for; one may lead to the next. */
+  held: number
+  /** What waits behind it. */
+  readonly later: (() => void)[]
+}
+
 export class DocumentIntake {
   readonly #background: Background
-  /** What waits behind a message that is under way, for each client that has one. */
-  readonly #waiting = new Map<Address, (() => void)[]>()
+  readonly #lines = new Map<Address, Line>()
 
   constructor(background: Background) {
     this.#background = background
@@ -16,18 +23,20 @@ export class DocumentIntake {
 
   /** At once, or behind what this client said before. */
   run(client: Address, handle: () => void): void {
-    const waiting = this.#waiting.get(client)
-    if (waiting === undefined) handle()
-    else waiting.push(handle)
+    const line = this.#lines.get(client)
+    if (line === undefined) handle()
+    else line.later.push(handle)
   }
 
-  /** What this client says from now on waits for `promise`. Called from within `run`. */
+  /** What this client says from now on waits for `promise`. Called from within `run`, or from `done`. */
   hold<T>(client: Address, promise: Promise<T>, done: (value: T) => void, failed: (error: unknown) => void): void {
-    this.#waiting.set(client, [])
+    const line = this.#lines.get(client) ?? { held: 0, later: [] }
+    line.held++
+    this.#lines.set(client, line)
     const goOn = () => {
-      const later = this.#waiting.get(client) ?? []
-      this.#waiting.delete(client)
-      this.#resume(client, later)
+      if (--line.held > 0) return
+      this.#lines.delete(client)
+      this.#resume(client, line.later)
     }
     this.#background.run(
       promise,
@@ -46,16 +55,16 @@ export class DocumentIntake {
   #resume(client: Address, handlers: readonly (() => void)[]): void {
     for (const [at, handle] of handlers.entries()) {
       handle()
-      const waiting = this.#waiting.get(client)
-      if (waiting === undefined) continue
-      waiting.push(...handlers.slice(at + 1))
+      const line = this.#lines.get(client)
+      if (line === undefined) continue
+      line.later.push(...handlers.slice(at + 1))
       return
     }
   }
 
   /** Resolves when all that this client said so far was taken in; undefined when it was. */
   taken(client: Address): Promise<void> | undefined {
-    if (!this.#waiting.has(client)) return undefined
+    if (!this.#lines.has(client)) return undefined
     return new Promise((resolve) => this.run(client, resolve))
   }
 }

@@ -1,15 +1,14 @@
 /**
  * The few moments when bytes become a `Y.Doc`: to compact, to look at content, to find out which part of an update fits.
  *
- * Promises: updates are applied one by one, never in one transaction and never through one big merge (20 000 pushes:
- * 3.4 GB against 8 MB). A document in which Yjs threw is half changed and thrown away. What comes out never has pending
- * structs; the document is destroyed before a function returns, except in `materialize`.
+ * Promises: updates are applied one after the other (apply.ts), never through one big merge (20 000 pushes: 3.4 GB against
+ * 8 MB). A document in which Yjs threw is half changed and thrown away. What comes out never has pending structs; the
+ * document is destroyed before a function returns, except in `materialize`.
  */
 import * as Y from 'yjs'
-import { installLinearMerge } from './linearMerge.ts'
+import { applyOne, inBatches, oneByOne } from './apply.ts'
 import { mergeUpdates } from './merge.ts'
 import { type PackedInspection, packInspection } from './packedInspection.ts'
-import { decodeStateVector, type StateVector } from './stateVector.ts'
 import { inspectUpdate, storedLimits } from './update.ts'
 
 /** An update, by its place, that is not in the result: Yjs threw, or something that it builds on is not there. */
@@ -24,7 +23,6 @@ export type Compaction =
       readonly ok: true
       readonly snapshot: Uint8Array
       readonly inspection: PackedInspection
-      readonly stateVector: StateVector
       readonly quarantined: readonly Quarantined[]
     }
   | {
@@ -59,11 +57,9 @@ const quarantinedBy = (throwing: ReadonlyMap<number, string>): Quarantined[] =>
 const finish = (doc: Y.Doc, quarantined: readonly Quarantined[]): Compaction => {
   try {
     const snapshot = Y.encodeStateAsUpdate(doc)
-    const stateVector = decodeStateVector(Y.encodeStateVector(doc), Number.POSITIVE_INFINITY)
-    if ('ok' in stateVector) return { ok: false, code: 'snapshot_unreadable', detail: stateVector.detail, quarantined }
     const inspection = inspectUpdate(snapshot, storedLimits)
     if (!inspection.ok) return { ok: false, code: 'snapshot_unreadable', detail: `${inspection.code}: ${inspection.detail}`, quarantined }
-    return { ok: true, snapshot, inspection: packInspection(inspection), stateVector, quarantined }
+    return { ok: true, snapshot, inspection: packInspection(inspection), quarantined }
   } catch (reason) {
     return { ok: false, code: 'snapshot_unreadable', detail: String(reason), quarantined }
   } finally {
@@ -73,36 +69,30 @@ const finish = (doc: Y.Doc, quarantined: readonly Quarantined[]): Compaction => 
 
 type Run = { doc: Y.Doc; missing: Quarantined[] } | { doc: Y.Doc; index: number; detail: string }
 
-/** Applies what is not known to throw; stops at the first that does. Index -1 is the snapshot. */
+/** Applies what is not known to throw. Should one more throw, each is applied by itself, to find the first that does. */
 const applyAll = (snapshot: Uint8Array, updates: readonly Uint8Array[], throwing: ReadonlyMap<number, string>): Run => {
-  installLinearMerge()
-  const doc = new Y.Doc({ gc: true })
-  const missing: Quarantined[] = []
-  let index = -1
-  try {
-    if (snapshot.length > 0) Y.applyUpdate(doc, snapshot)
-    dropPending(doc)
-    for (const update of updates) {
-      index++
-      if (throwing.has(index)) continue
-      Y.applyUpdate(doc, update)
-      if (dropPending(doc)) missing.push({ index, reason: 'missing', detail: 'a part builds on something unknown' })
-    }
-    return { doc, missing }
-  } catch (reason) {
-    return { doc, index, detail: String(reason) }
-  }
+  const run = apply(snapshot, updates, throwing)
+  if ('missing' in run) return run
+  run.doc.destroy()
+  return apply(snapshot, updates, throwing, oneByOne)
 }
 
-/**
- * Forgets what could not be integrated, at once: kept, it is merged again with each update (4 000 updates with a hole:
- * 1.3 s for each 1 000) and becomes part of every encoding. Returns whether there was anything.
- */
-const dropPending = ({ store }: Y.Doc): boolean => {
-  if (store.pendingStructs === null && store.pendingDs === null) return false
-  store.pendingStructs = null
-  store.pendingDs = null
-  return true
+/** Index -1 is the snapshot. */
+const apply = (snapshot: Uint8Array, updates: readonly Uint8Array[], throwing: ReadonlyMap<number, string>, bytesEach?: number): Run => {
+  const doc = new Y.Doc({ gc: true })
+  const missing: Quarantined[] = []
+  let last = -1
+  const take = ({ update, index }: { readonly update: Uint8Array; readonly index: number }) => {
+    last = index
+    if (applyOne(doc, update) && index >= 0) missing.push({ index, reason: 'missing', detail: 'a part builds on something unknown' })
+  }
+  const all = [snapshot, ...updates].map((update, place) => ({ update, index: place - 1 })).filter(({ index }) => !throwing.has(index))
+  try {
+    inBatches(doc, all, take, bytesEach)
+    return { doc, missing }
+  } catch (reason) {
+    return { doc, index: last, detail: String(reason) }
+  }
 }
 
 /** The document as a `Y.Doc`, for reading and for server-side edits. The caller destroys it. Throws if Yjs does. */
@@ -122,8 +112,9 @@ export const integrablePart = (snapshot: Uint8Array, tail: readonly Uint8Array[]
   const parts: Uint8Array[] = []
   try {
     if (!('missing' in run)) return undefined
-    run.doc.on('update', (part: Uint8Array) => parts.push(part))
-    Y.applyUpdate(run.doc, update)
+    const { doc } = run
+    doc.on('update', (part: Uint8Array) => parts.push(part))
+    inBatches(doc, [{ update }], () => Y.applyUpdate(doc, update))
   } catch {
     return undefined
   } finally {

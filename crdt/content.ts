@@ -7,7 +7,7 @@
  *   Run     = { insert: text | Content, attributes? } | { insert: { embed }, attributes? } | { values: Value[] }
  *   Value   = JSON | Content (with `type`) | { binary: base64 } | { document: guid }
  *
- * `sees` says which part of an item is there; by default all that is not deleted. So the past can be read from a document that was
+ * A look says which part of an item is there; by default all that is not deleted. So the past can be read from a document that was
  * not garbage-collected; the methods of Yjs types know only the present.
  *
  * What programs read is another form (jsonView.ts), plain and with less in it: no formats of a text, no keys of a list. Were moments
@@ -15,7 +15,7 @@
  */
 import * as Y from 'yjs'
 import { base64 } from './base64.ts'
-import { scalarJson } from './jsonValue.ts'
+import { scalarJson, Unreadable } from './jsonValue.ts'
 
 export type Value = unknown // JSON: it goes through `toJson` below
 
@@ -38,10 +38,33 @@ export type TypeName = 'text' | 'list' | 'map' | 'element' | 'fragment' | 'xml_t
 /** The stretches of an item that are there, as places in it: [from, to)[]. */
 export type Sees = (item: Y.Item) => readonly (readonly [from: number, to: number])[]
 
+/** What is there, and what stands for a type that lies in another one. */
+export interface Look {
+  readonly sees: Sees
+  readonly nested: (type: AnyType) => Value
+}
+
 const nothing: readonly (readonly [number, number])[] = []
 const seesPresent: Sees = (item) => (item.deleted ? nothing : [[0, item.length]])
 
 export type AnyType = Y.AbstractType<unknown>
+
+/** Each level is four of JSON, and `JSON.stringify` overflows the stack at some thousand. */
+const deepest = 256
+
+/** Throws `Unreadable`. */
+export const checkDepth = (depth: number): void => {
+  if (depth > deepest) throw new Unreadable(`nested deeper than ${deepest} levels`)
+}
+
+/** A nested type is its content. What it reads throws `Unreadable` where that nests too deep. */
+export const whole = (sees: Sees = seesPresent, depth = 0): Look => ({
+  sees,
+  nested: (type) => {
+    checkDepth(depth + 1)
+    return contentOf(type, whole(sees, depth + 1))
+  },
+})
 
 /** A subclass comes before its parent. */
 const typeName = (type: AnyType): TypeName | undefined => {
@@ -61,28 +84,32 @@ export const headOf = (type: AnyType): Pick<Content, 'type' | 'name'> => {
   return { ...(kind === undefined ? {} : { type: kind }), ...(name === undefined ? {} : { name }) }
 }
 
-const toJson = (value: unknown): Value => {
+const toJson = (value: unknown, depth = 0): Value => {
+  checkDepth(depth)
   if (value instanceof Uint8Array) return { binary: base64.encode(value) }
-  if (Array.isArray(value)) return value.map(toJson)
+  if (Array.isArray(value)) return value.map((inner) => toJson(inner, depth + 1))
   if (typeof value !== 'object' || value === null) return scalarJson(value)
-  return Object.fromEntries(Object.entries(value).map(([key, inner]) => [key, toJson(inner)]))
+  return Object.fromEntries(Object.entries(value).map(([key, inner]) => [key, toJson(inner, depth + 1)]))
 }
 
 /** The values of one item, a stretch of it. */
-export const valuesOf = (item: Y.Item, from: number, to: number, sees: Sees): readonly Value[] => {
+export const valuesOf = (item: Y.Item, from: number, to: number, { nested }: Look): readonly Value[] => {
   const { content } = item
-  if (content instanceof Y.ContentType) return [contentOf(content.type as AnyType, sees)]
+  if (content instanceof Y.ContentType) return [nested(content.type as AnyType)]
   if (content instanceof Y.ContentDoc) return [{ document: content.doc.guid }]
-  return content.getContent().slice(from, to).map(toJson)
+  return content
+    .getContent()
+    .slice(from, to)
+    .map((value) => toJson(value))
 }
 
 /** As one run of a sequence. */
-export const runOf = (item: Y.Item, from: number, to: number, sees: Sees): Run => {
+export const runOf = (item: Y.Item, from: number, to: number, look: Look): Run => {
   const { content } = item
   if (content instanceof Y.ContentString) return { insert: content.str.slice(from, to) }
   if (content instanceof Y.ContentEmbed) return { insert: { embed: toJson(content.embed) } }
-  if (content instanceof Y.ContentType) return { insert: contentOf(content.type as AnyType, sees) }
-  return { values: valuesOf(item, from, to, sees) }
+  if (content instanceof Y.ContentType) return { insert: look.nested(content.type as AnyType) as Content }
+  return { values: valuesOf(item, from, to, look) }
 }
 
 /** As an object whose names are in order, so that equal contents are spelled alike. */
@@ -107,17 +134,17 @@ const join = (runs: Run[], run: Run): void => {
   else if (typeof last.insert === 'string' && typeof run.insert === 'string')
     runs[runs.length - 1] = { ...last, insert: last.insert + run.insert }
   else if (last.values !== undefined && run.values !== undefined)
-    (last.values as Value[]).push(...run.values) // made here, by `runOf`
+    for (const value of run.values) (last.values as Value[]).push(value) // made here, by `runOf`; as arguments, 200 000 overflow the stack
   else runs.push(run)
 }
 
-const sequenceOf = (type: AnyType, sees: Sees): Run[] => {
+const sequenceOf = (type: AnyType, look: Look): Run[] => {
   const runs: Run[] = []
   const attributes = new Map<string, Value>()
   for (let item = type._start; item !== null; item = item.right) {
-    for (const [from, to] of sees(item)) {
+    for (const [from, to] of look.sees(item)) {
       if (item.content instanceof Y.ContentFormat) applyMark(attributes, item.content)
-      else if (item.countable) join(runs, withAttributes(runOf(item, from, to, sees), attributes))
+      else if (item.countable) join(runs, withAttributes(runOf(item, from, to, look), attributes))
     }
   }
   return runs
@@ -129,27 +156,48 @@ const seenAt = (newest: Y.Item, sees: Sees): Y.Item | undefined => {
   return undefined
 }
 
-const keysOf = (type: AnyType, sees: Sees): Readonly<Record<string, Value>> => {
-  const keys: [string, Value][] = []
+const keysOf = (type: AnyType, look: Look): Readonly<Record<string, Value>> => {
+  const seen: [string, Y.Item][] = []
   for (const [key, newest] of type._map) {
-    const item = seenAt(newest, sees)
-    if (item !== undefined) keys.push([key, valuesOf(item, 0, item.length, sees).at(-1)])
+    const item = seenAt(newest, look.sees)
+    if (item !== undefined) seen.push([key, item])
   }
-  return byName(keys)
+  const inOrder = Object.entries(byName(seen))
+  return Object.fromEntries(inOrder.map(([key, item]) => [key, valuesOf(item, 0, item.length, look).at(-1)]))
 }
 
-export const contentOf = (type: AnyType, sees: Sees = seesPresent): Content => {
-  const content = sequenceOf(type, sees)
-  const keys = keysOf(type, sees)
-  return { ...headOf(type), ...(content.length > 0 ? { content } : {}), ...(Object.keys(keys).length > 0 ? { keys } : {}) }
+/** What a type holds. */
+const partsOf = (type: AnyType, look: Look): Pick<Content, 'content' | 'keys'> => {
+  const content = sequenceOf(type, look)
+  const keys = keysOf(type, look)
+  return { ...(content.length > 0 ? { content } : {}), ...(Object.keys(keys).length > 0 ? { keys } : {}) }
 }
 
-/** Root types by name; those without content are left out, for nobody can tell whether they are there. */
-export const rootsOf = (doc: Y.Doc, sees: Sees = seesPresent): Readonly<Record<string, Content>> => {
-  const roots: [string, Content][] = []
-  for (const [name, type] of doc.share) {
-    const { content, keys } = contentOf(type as AnyType, sees)
-    if (content !== undefined || keys !== undefined) roots.push([name, { ...(content && { content }), ...(keys && { keys }) }])
-  }
+export const contentOf = (type: AnyType, look: Look = whole()): Content => ({ ...headOf(type), ...partsOf(type, look) })
+
+/** Those without content are left out, for nobody can tell whether they are there. */
+const rootsBy = <Read>(doc: Y.Doc, read: (type: AnyType) => Read): Readonly<Record<string, Read>> => {
+  const roots: [string, Read][] = []
+  for (const [name, type] of doc.share) if (!isEmpty(type as AnyType)) roots.push([name, read(type as AnyType)])
   return byName(roots)
 }
+
+const isEmpty = (type: AnyType): boolean => {
+  for (let item = type._start; item !== null; item = item.right) if (item.countable && !item.deleted) return false
+  return [...type._map.values()].every(({ deleted }) => deleted)
+}
+
+/** Root types by name. */
+export const rootsOf = (doc: Y.Doc): Readonly<Record<string, Content>> => rootsBy(doc, (type) => partsOf(type, whole()))
+
+/** A type to be compared, however deep it nests: all that lie in it one after the other, each where it lies as its number. */
+const levelled = (root: AnyType): readonly Content[] => {
+  const types: AnyType[] = [root]
+  const look: Look = { sees: seesPresent, nested: (type) => ({ nested: types.push(type) }) }
+  const all: Content[] = [partsOf(root, look)]
+  for (let at = 1; at < types.length; at++) all.push(contentOf(types[at] as AnyType, look)) // it grows meanwhile
+  return all
+}
+
+/** What root types hold, by name, so that those that hold the same are spelled alike. Not to be read. */
+export const spelledRootsOf = (doc: Y.Doc): Readonly<Record<string, string>> => rootsBy(doc, (type) => JSON.stringify(levelled(type)))

@@ -7,12 +7,21 @@
  * Bytes that were handed out are never written to again.
  */
 import { noBytes } from './cursor.ts'
-import { diffInspected, type Inspected, mergeInspected, newsFor } from './merge.ts'
+import { type CostlyCut, type Cut, type CutOptions, cutUpdate, inspected, isCostly } from './cut.ts'
+import { type Inspected, mergeInspected } from './merge.ts'
+import { countRanges, rangesOf } from './ranges.ts'
 import type { Rejection } from './rejection.ts'
-import { splitUpdate } from './split.ts'
-import { advance, decodeStateVector, encodeStateVector, integrable, type StateVector, type Verdict } from './stateVector.ts'
+import {
+  advance,
+  brings,
+  decodeStateVector,
+  encodeStateVector,
+  hasNewStructs,
+  integrable,
+  type StateVector,
+  type Verdict,
+} from './stateVector.ts'
 import { emptyUpdate, inspectUpdate, storedLimits, type UpdateInspection, type UpdateLimits, updateLimits } from './update.ts'
-import { veilUpdate } from './veil.ts'
 
 export interface Examined {
   readonly ok: true
@@ -25,12 +34,6 @@ export interface Answer {
   /** Each one a valid update; to be applied in this order. None when there is nothing to tell. */
   readonly updates: readonly Uint8Array[]
   /** The first of them stay pending at their reader until the last of those is there (veil.ts): no other update should come in between. */
-  readonly isVeiled: boolean
-}
-
-/** What a snapshot brings to one vector. */
-interface Cut {
-  readonly updates: readonly Uint8Array[]
   readonly isVeiled: boolean
 }
 
@@ -89,7 +92,7 @@ export class DocumentState {
   /** The batches stand for the tail up to here. */
   #closedTo = 0
   /** Large updates of the tail, with what was found in them when they came. */
-  readonly #large = new WeakMap<Uint8Array, Inspected>()
+  readonly #large: WeakMap<Uint8Array, Inspected>
   /** Of large batches, for as long as these are there. */
   #batchCuts = new WeakMap<Inspected, Cut>()
   #batchCutBytes = 0
@@ -102,6 +105,7 @@ export class DocumentState {
     tail: Uint8Array[],
     hasMarkup: boolean,
     setAside: readonly SetAside[],
+    large: WeakMap<Uint8Array, Inspected>,
     chunkBytes: number,
   ) {
     this.#snapshot = snapshot
@@ -110,12 +114,13 @@ export class DocumentState {
     this.#tailBytes = sum(tail)
     this.#hasMarkup = hasMarkup
     this.setAside = setAside
+    this.#large = large
     this.#chunkBytes = chunkBytes
   }
 
   /**
    * From stored bytes; empty bytes are no snapshot. No `Y.Doc` is made: 300 KB take about a millisecond, and 20 MB 100, so that
-   * a large snapshot comes with its inspection, which was made elsewhere. An unreadable
+   * a large snapshot and large updates come with their inspections, which were made elsewhere. An unreadable
    * snapshot is a rejection; an unusable update in the tail is set aside, and the document opens without it. A snapshot above
    * `chunkBytes` is answered in pieces (Infinity: never).
    */
@@ -123,26 +128,28 @@ export class DocumentState {
     snapshot: Uint8Array,
     updates: readonly Uint8Array[],
     chunkBytes: number = defaultChunkBytes,
-    inspected?: UpdateInspection | Rejection,
+    inspections: ReadonlyMap<Uint8Array, UpdateInspection | Rejection> = new Map(),
   ): DocumentState | Rejection {
     const bytes = snapshot.length === 0 ? emptyUpdate : snapshot
-    const inspection = inspected ?? inspectUpdate(bytes, storedLimits)
+    const inspection = inspections.get(bytes) ?? inspectUpdate(bytes, storedLimits)
     if (!inspection.ok) return inspection
     const vector = vectorOf(inspection)
     let { hasMarkup } = inspection
     const setAside: SetAside[] = []
+    const large = new WeakMap<Uint8Array, Inspected>()
     const tail = updates.map((update, index) => {
-      const found = inspectUpdate(update, storedLimits)
+      const found = inspections.get(update) ?? inspectUpdate(update, storedLimits)
       const verdict = found.ok ? integrable(found, vector) : 'missing'
       if (found.ok && verdict !== 'missing') {
         advance(vector, found)
         hasMarkup ||= found.hasMarkup
+        if (update.length >= batchBytes) large.set(update, { bytes: update, inspection: found })
         return update
       }
       setAside.push({ index, code: found.ok ? 'missing' : found.code })
       return emptyUpdate
     })
-    return new DocumentState({ bytes, inspection }, vector, tail, hasMarkup, setAside, chunkBytes)
+    return new DocumentState({ bytes, inspection }, vector, tail, hasMarkup, setAside, large, chunkBytes)
   }
 
   static empty(chunkBytes: number = defaultChunkBytes): DocumentState {
@@ -230,8 +237,24 @@ export class DocumentState {
   }
 
   /** Whether an update brings content, leaving deletions aside. */
-  hasNewStructs({ ranges }: UpdateInspection): boolean {
-    return ranges.some(({ client, to }) => to > (this.#vector.get(client) ?? 0))
+  hasNewStructs(inspection: UpdateInspection): boolean {
+    return hasNewStructs(inspection, this.#vector)
+  }
+
+  /** Whether so many client ids and more would have written here with this update. */
+  hasMoreClientsThan(most: number, inspection: UpdateInspection): boolean {
+    if (this.#vector.size + countRanges(inspection) <= most) return false
+    const clients = new Set<number>()
+    for (const { client } of rangesOf(inspection)) if (!this.#vector.has(client)) clients.add(client)
+    return clients.size > 0 && this.#vector.size + clients.size > most
+  }
+
+  /** Client ids under which an update brings content. */
+  contributors(inspection: UpdateInspection): readonly number[] {
+    const clients: number[] = []
+    for (const { client, to } of rangesOf(inspection))
+      if (to > (this.#vector.get(client) ?? 0) && clients.at(-1) !== client) clients.push(client)
+    return clients
   }
 
   /**
@@ -262,71 +285,114 @@ export class DocumentState {
    * What brings somebody with this vector up to date (no vector: somebody with nothing). The snapshot goes out as it lies
    * or cut by the vector, the tail in batches, those without news left out. A snapshot or a cut above `chunkBytes` goes out
    * in pieces; veiled ones if the document has markup, for half of that is taken for damage and repaired (split.ts).
+   * `made`: cuts that were made elsewhere, because they were `costly`.
    */
-  answer(vectorBytes?: Uint8Array): Answer | Rejection {
+  answer(vectorBytes?: Uint8Array, made: ReadonlyMap<Inspected, Cut> = new Map()): Answer | Rejection {
     const vector = vectorBytes === undefined ? new Map<number, number>() : decodeStateVector(vectorBytes)
     if ('ok' in vector) return vector
-    const cut = vectorBytes === undefined || vector.size === 0 ? this.#whole() : this.#cut(vectorBytes, vector)
-    const cuts = [cut]
+    const cuts = [made.get(this.#snapshot) ?? this.#snapshotCut(vectorBytes, vector)]
     const before: Inspected[] = [this.#snapshot]
     for (const batch of this.#joinedTail()) {
-      if (integrable(batch.inspection, vector) !== 'known') cuts.push(this.#batchCut(batch, vector, before))
+      if (brings(batch.inspection, vector)) cuts.push(made.get(batch) ?? this.#batchCut(batch, vector, before))
       before.push(batch)
     }
     return { ok: true, updates: cuts.flatMap(({ updates }) => updates), isVeiled: cuts.some(({ isVeiled }) => isVeiled) }
   }
 
+  /** The next cut that such an answer needs and that takes so long that it should be made elsewhere. */
+  costly(vectorBytes: Uint8Array, made: ReadonlyMap<Inspected, Cut> = new Map()): CostlyCut | undefined {
+    const vector = decodeStateVector(vectorBytes)
+    if ('ok' in vector) return undefined
+    const source = this.#snapshot
+    const key = keyOf(source, vectorBytes, vector)
+    if (!made.has(source) && this.#knownCut(key) === undefined && isCostly(source, vector))
+      return { source, key, given: [source.bytes, [], key === '' ? emptyVector : vectorBytes, this.#snapshotOptions] }
+    const before: Uint8Array[] = [source.bytes]
+    let readBefore = countRanges(source.inspection)
+    for (const batch of this.#joinedTail()) {
+      const { bytes } = batch
+      const isShared = this.#isShared(vector)
+      const isKnown = made.has(batch) || (isShared && this.#batchCuts.has(batch)) || bytes.length <= this.#chunkBytes
+      if (!isKnown && isCostly(batch, vector, this.#hasMarkup ? readBefore : 0) && brings(batch.inspection, vector))
+        return this.#hasMarkup
+          ? { source: batch, key: isShared ? '' : undefined, given: [bytes, [...before], vectorBytes, this.#batchOptions] }
+          : { source: batch, key: '', given: [bytes, [], emptyVector, this.#batchOptions] }
+      before.push(bytes)
+      readBefore += countRanges(batch.inspection)
+    }
+    return undefined
+  }
+
+  /** Keeps a costly cut for the next who ask for it. */
+  keep({ source, key }: CostlyCut, cut: Cut): void {
+    if (key === undefined) return
+    if (source !== this.#snapshot) this.#keepBatchCut(source, cut)
+    else if (key === '') this.#pieces = cut
+    else this.#keepCut(key, cut)
+  }
+
+  get #snapshotOptions(): CutOptions {
+    // Without markup of its own, a part of it can still fall between marks that its reader has.
+    return { chunkBytes: this.#chunkBytes, veilsWhole: this.#snapshot.inspection.hasMarkup, veilsPart: this.#hasMarkup }
+  }
+
+  get #batchOptions(): CutOptions {
+    return { chunkBytes: this.#chunkBytes, veilsWhole: this.#hasMarkup, veilsPart: this.#hasMarkup }
+  }
+
+  /** Whoever has nothing yet gets the same of a batch as all others who have nothing; so does everybody where it needs no veil. */
+  #isShared(vector: StateVector): boolean {
+    return !this.#hasMarkup || vector.size === 0
+  }
+
   /** An import is in the tail until it is compacted. */
   #batchCut(batch: Inspected, vector: StateVector, before: readonly Inspected[]): Cut {
-    if (batch.bytes.length <= this.#chunkBytes) return plain([batch.bytes])
-    // Whoever has nothing yet gets the same as all others who have nothing; so does everybody where it needs no veil.
-    const isShared = !this.#hasMarkup || vector.size === 0
+    if (batch.bytes.length <= this.#chunkBytes) return { updates: [batch.bytes], isVeiled: false }
+    const isShared = this.#isShared(vector)
     const known = isShared ? this.#batchCuts.get(batch) : undefined
     if (known !== undefined) return known
-    const cut = this.#hasMarkup ? this.#veiledBatch(batch, vector, before) : plain(splitUpdate(batch, this.#chunkBytes))
-    if (isShared) {
-      this.#batchCuts.set(batch, cut)
-      this.#batchCutBytes += sum(cut.updates)
-    }
+    // An update that was sent twice overlaps with what its reader has just got.
+    const reached = new Map(this.#hasMarkup ? vector : [])
+    if (this.#hasMarkup) for (const { inspection } of before) advance(reached, inspection)
+    const cut = cutUpdate(batch, reached, this.#batchOptions)
+    if (isShared) this.#keepBatchCut(batch, cut)
     return cut
   }
 
-  /** An update that was sent twice overlaps with what its reader has just got. */
-  #veiledBatch(batch: Inspected, vector: StateVector, before: readonly Inspected[]): Cut {
-    const reached = new Map(vector)
-    for (const { inspection } of before) advance(reached, inspection)
-    return veiled(veilUpdate(batch, this.#chunkBytes, newsFor(batch, reached)))
+  #keepBatchCut(batch: Inspected, cut: Cut): void {
+    if (this.#batchCuts.has(batch) || (batch !== this.#openBatch && !this.#batches.includes(batch))) return
+    this.#batchCuts.set(batch, cut)
+    this.#batchCutBytes += sum(cut.updates)
   }
 
   #whole(): Cut {
-    const { hasMarkup } = this.#snapshot.inspection
-    this.#pieces ??= hasMarkup ? veiled(veilUpdate(this.#snapshot, this.#chunkBytes)) : plain(splitUpdate(this.#snapshot, this.#chunkBytes))
+    this.#pieces ??= cutUpdate(this.#snapshot, new Map(), this.#snapshotOptions)
     return this.#pieces
   }
 
-  /** The snapshot, cut by a vector. Only a new snapshot changes it, so a storm of reconnections pays once for each vector. */
-  #cut(vectorBytes: Uint8Array, vector: StateVector): Cut {
-    if (vectorBytes.length > cachedVectorBytes) return this.#makeCut(vector)
-    const key = String.fromCharCode(...vectorBytes)
-    const known = this.#cuts.get(key)
+  /** Only a new snapshot changes it, so a storm of reconnections pays once for each vector. */
+  #snapshotCut(vectorBytes: Uint8Array | undefined, vector: StateVector): Cut {
+    const key = vectorBytes === undefined ? '' : keyOf(this.#snapshot, vectorBytes, vector)
+    if (key === '') return this.#whole()
+    const known = this.#knownCut(key)
     if (known !== undefined) return known
-    const cut = this.#makeCut(vector)
-    const bytes = cut === this.#pieces ? 0 : sum(cut.updates)
-    const mostBytes = Math.max(cachedCutBytes, this.snapshot.length)
-    if (bytes > mostBytes) return cut
-    if (this.#cuts.size >= cachedCuts || this.#cutBytes + bytes > mostBytes) this.#dropCuts()
-    this.#cuts.set(key, cut)
-    this.#cutBytes += bytes
+    const cut = cutUpdate(this.#snapshot, vector, this.#snapshotOptions)
+    if (key !== undefined) this.#keepCut(key, cut)
     return cut
   }
 
-  #makeCut(vector: StateVector): Cut {
-    // Without markup of its own, a cut can still fall between marks that its reader has.
-    const news = newsFor(this.#snapshot, vector)
-    if (news === undefined) return this.#whole()
-    if (this.#hasMarkup) return veiled(veilUpdate(this.#snapshot, this.#chunkBytes, news))
-    const cut = diffInspected(this.#snapshot, vector)
-    return plain(cut.length === 0 ? [] : splitUpdate(cut, this.#chunkBytes))
+  #knownCut(key: string | undefined): Cut | undefined {
+    if (key === '') return this.#pieces
+    return key === undefined ? undefined : this.#cuts.get(key)
+  }
+
+  #keepCut(key: string, cut: Cut): void {
+    const bytes = sum(cut.updates)
+    const mostBytes = Math.max(cachedCutBytes, this.snapshot.length)
+    if (bytes > mostBytes || this.#cuts.has(key)) return
+    if (this.#cuts.size >= cachedCuts || this.#cutBytes + bytes > mostBytes) this.#dropCuts()
+    this.#cuts.set(key, cut)
+    this.#cutBytes += bytes
   }
 
   /** The tail in closed batches and one open batch. */
@@ -372,9 +438,16 @@ export class DocumentState {
   replace(
     compacted: Uint8Array,
     upTo: number,
-    inspected?: UpdateInspection | Rejection,
+    inspection?: UpdateInspection,
   ): { readonly ok: true; readonly setAside: readonly SetAside[] } | Rejection {
-    const next = DocumentState.load(compacted, this.#tail.slice(upTo), this.#chunkBytes, inspected)
+    const inspections = new Map<Uint8Array, UpdateInspection>()
+    if (inspection !== undefined) inspections.set(compacted, inspection)
+    const tail = this.#tail.slice(upTo)
+    for (const update of tail) {
+      const known = this.#large.get(update)
+      if (known !== undefined) inspections.set(update, known.inspection)
+    }
+    const next = DocumentState.load(compacted, tail, this.#chunkBytes, inspections)
     if (!(next instanceof DocumentState)) return next
     this.#snapshot = next.#snapshot
     this.dropCaches()
@@ -391,21 +464,24 @@ export class DocumentState {
   }
 }
 
-const plain = (updates: readonly Uint8Array[]): Cut => ({ updates, isVeiled: false })
-const veiled = (updates: readonly Uint8Array[]): Cut => ({ updates, isVeiled: updates.length > 1 })
+/** Under which a cut of the snapshot is remembered: '' for somebody who has nothing of it; undefined: not at all. */
+const keyOf = ({ inspection }: Inspected, vectorBytes: Uint8Array, vector: StateVector): string | undefined => {
+  if (vector.size === 0 || !hasSome(inspection, vector)) return ''
+  return vectorBytes.length > cachedVectorBytes ? undefined : String.fromCharCode(...vectorBytes)
+}
+
+const hasSome = (inspection: UpdateInspection, vector: StateVector): boolean => {
+  for (const { client, from } of rangesOf(inspection)) if ((vector.get(client) ?? 0) > from) return true
+  return false
+}
+
+const emptyVector = Uint8Array.of(0)
 
 const sum = (updates: readonly Uint8Array[]): number => updates.reduce((bytes, update) => bytes + update.length, 0)
-
-/** Only for what was inspected before it came here. */
-const inspected = (bytes: Uint8Array): Inspected => {
-  const inspection = inspectUpdate(bytes, storedLimits)
-  if (!inspection.ok) throw new Error(`an admitted update is unreadable: ${inspection.code}`)
-  return { bytes, inspection }
-}
 
 /** The clocks of a snapshot that a client can build on: those from 0 on without a hole. */
 const vectorOf = (inspection: UpdateInspection): StateVector => {
   const vector: StateVector = new Map()
-  for (const { client, from, to } of inspection.ranges) if (from <= (vector.get(client) ?? 0)) vector.set(client, to)
+  for (const { client, from, to } of rangesOf(inspection)) if (from <= (vector.get(client) ?? 0)) vector.set(client, to)
   return vector
 }

@@ -6,7 +6,8 @@
  *   Step       = { retain: n }                                            as it was
  *              | { insert: text | Difference | { embed }, attributes?, by }   or { values, by }: new
  *              | { delete: text | Difference | { embed }, attributes?, by }   or { deleted_values, by }: gone
- *              | { format: text | …, attributes: { name: { before, after } }, by }   the same with other formatting
+ *              | { format: text | …, attributes: { name: { before, after, by? } }, by }   the same with other formatting; `by`
+ *                of an attribute, where another than the last of them was changed by somebody else
  *              | { change: Difference }                                   a nested type in which something changed
  *   KeyChange  = { before?, after?, by } | { change: Difference }
  *
@@ -15,18 +16,19 @@
 import * as Y from 'yjs'
 import {
   type AnyType,
-  applyMark,
   byName,
-  contentOf,
+  checkDepth,
   headOf,
+  type Look,
   runOf,
-  type Sees,
   type TypeName,
   type Value,
   valuesOf,
+  whole,
   withAttributes,
 } from './content.ts'
-import { type By, type Material, type Period, type Traced, trace } from './historyReplay.ts'
+import { Formatting } from './historyFormat.ts'
+import { type By, type Edit, type Material, type Period, type Traced, trace } from './historyReplay.ts'
 
 export interface Step {
   readonly retain?: number
@@ -64,15 +66,10 @@ interface Piece {
   readonly deletedBy: By | undefined
 }
 
-interface Marks {
-  readonly before: Map<string, Value>
-  readonly after: Map<string, Value>
-  /** Who touched a mark of this name last. */
-  readonly causes: Map<string, By>
-}
-
 class Comparison {
   readonly #traced: Traced
+  /** Of the type that is looked at. */
+  #depth = 0
 
   constructor(traced: Traced) {
     this.#traced = traced
@@ -96,8 +93,8 @@ class Comparison {
       const remover = item.deleted ? deleted.at(client, at) : Number.POSITIVE_INFINITY
       const ends = [bringer, remover].map((found) => (typeof found === 'number' ? found : found.end))
       const end = Math.min(clock + item.length, ...ends)
-      const insertedBy = typeof bringer === 'number' ? undefined : bringer.by
-      const deletedBy = typeof remover === 'number' ? undefined : remover.by
+      const insertedBy = typeof bringer === 'number' ? undefined : bringer.edit.by
+      const deletedBy = typeof remover === 'number' ? undefined : remover.edit.by
       const isInvisible = (item.deleted && deletedBy === undefined) || (insertedBy !== undefined && deletedBy !== undefined)
       if (!isInvisible) pieces.push({ from: at - clock, to: end - clock, insertedBy, deletedBy })
       at = end
@@ -106,47 +103,43 @@ class Comparison {
   }
 
   /** What was there at the first moment. */
-  readonly #seesBefore: Sees = (item) =>
-    this.#pieces(item).flatMap(({ from, to, insertedBy }) => (insertedBy === undefined ? [[from, to] as const] : []))
+  readonly #before: Look = whole((item) =>
+    this.#pieces(item).flatMap(({ from, to, insertedBy }) => (insertedBy === undefined ? [[from, to] as const] : [])),
+  )
 
   #typeOf(type: AnyType): Difference | undefined {
+    checkDepth(this.#depth++)
     const content = this.#sequence(type)
     const keys = this.#keys(type)
+    this.#depth--
     if (content.length === 0 && Object.keys(keys).length === 0) return undefined
     return { ...headOf(type), ...(content.length > 0 ? { content } : {}), ...(Object.keys(keys).length > 0 ? { keys } : {}) }
   }
 
   #sequence(type: AnyType): readonly Step[] {
     const steps = new Steps()
-    const marks: Marks = { before: new Map(), after: new Map(), causes: new Map() }
+    const formatting = new Formatting(this.#traced)
     for (let item = type._start; item !== null; item = item.right) {
-      if (item.content instanceof Y.ContentFormat) this.#mark(item, item.content, marks)
-      else if (item.countable) for (const piece of this.#pieces(item)) this.#step(item, piece, marks, steps)
+      if (item.content instanceof Y.ContentFormat) formatting.pass(item, item.content)
+      else if (item.countable) for (const piece of this.#pieces(item)) this.#step(item, piece, formatting, steps)
     }
     return steps.all
   }
 
-  #mark(item: Y.Item, content: Y.ContentFormat, { before, after, causes }: Marks): void {
-    for (const { insertedBy, deletedBy } of this.#pieces(item)) {
-      if (insertedBy === undefined) applyMark(before, content)
-      if (deletedBy === undefined) applyMark(after, content)
-      const by = insertedBy ?? deletedBy
-      if (by !== undefined) causes.set(content.key, by)
-    }
-  }
-
-  #step(item: Y.Item, { from, to, insertedBy, deletedBy }: Piece, { before, after, causes }: Marks, steps: Steps): void {
-    if (insertedBy !== undefined) return steps.insert(this.#shown(item, from, to), after, insertedBy)
-    if (deletedBy !== undefined) return steps.remove(this.#shown(item, from, to), before, deletedBy)
-    const changed = [...new Set([...before.keys(), ...after.keys()])].filter((key) => !isSame(before.get(key), after.get(key)))
-    const cause = changed.map((key) => causes.get(key)).find((by) => by !== undefined)
-    if (cause !== undefined) {
-      const attributes = changed.sort().map((key) => [key, { before: before.get(key) ?? null, after: after.get(key) ?? null }] as const)
-      steps.format(this.#shown(item, from, to), new Map(attributes), cause)
+  #step(item: Y.Item, { from, to, insertedBy, deletedBy }: Piece, formatting: Formatting, steps: Steps): void {
+    if (insertedBy !== undefined) return steps.insert(this.#shown(item, from, to), formatting.after, insertedBy)
+    if (deletedBy !== undefined) return steps.remove(this.#shown(item, from, to), formatting.before, deletedBy)
+    const { changed } = formatting
+    const last = changed.reduce<Edit | undefined>((latest, { edit }) => (edit.order > (latest?.order ?? -1) ? edit : latest), undefined)
+    if (last !== undefined) {
+      const attributes = changed.map(
+        ({ key, before, after, edit: { by } }) => [key, { before, after, ...(by !== last.by && { by }) }] as const,
+      )
+      steps.format(this.#shown(item, from, to), new Map(attributes), last.by)
     }
     const nested = item.content instanceof Y.ContentType ? this.#typeOf(item.content.type as AnyType) : undefined
     if (nested !== undefined) steps.push({ change: nested })
-    else if (cause === undefined) steps.push({ retain: to - from })
+    else if (last === undefined) steps.push({ retain: to - from })
   }
 
   /** A stretch of a sequence. Of a nested type what is new or gone in it; of one that is as it was, all of it. */
@@ -155,7 +148,7 @@ class Comparison {
       const type = item.content.type as AnyType
       return { insert: this.#typeOf(type) ?? headOf(type) }
     }
-    return runOf(item, from, to, this.#seesBefore) as Shown // a run has one of both
+    return runOf(item, from, to, this.#before) as Shown // a run has one of both
   }
 
   #keys(type: AnyType): Readonly<Record<string, KeyChange>> {
@@ -184,14 +177,10 @@ class Comparison {
     const by = after?.insertedBy ?? before?.piece.deletedBy
     if (by === undefined) return undefined
     return {
-      ...(before ? { before: valuesOf(before.item, 0, before.item.length, this.#seesBefore).at(-1) } : {}),
-      ...(after ? { after: this.#valueNow(newest) } : {}),
+      ...(before ? { before: valuesOf(before.item, 0, before.item.length, this.#before).at(-1) } : {}),
+      ...(after ? { after: valuesOf(newest, 0, newest.length, whole()).at(-1) } : {}),
       by,
     }
-  }
-
-  #valueNow(item: Y.Item): Value {
-    return item.content instanceof Y.ContentType ? contentOf(item.content.type as AnyType) : valuesOf(item, 0, item.length, () => []).at(-1)
   }
 }
 
@@ -244,7 +233,7 @@ const joinSteps = (last: Step, step: Step): Step | undefined => {
   return undefined
 }
 
-/** What the period did; `gapMs` as in `trace`. */
+/** What the period did; `gapMs` as in `trace`. Throws `Unreadable` for what nests too deep to be shown. */
 export const diff = (material: Material, period: Period, gapMs: number): Readonly<Record<string, Difference>> => {
   const traced = trace(material, period, { gapMs })
   try {

@@ -1,14 +1,15 @@
 /**
- * A document as it was: a state, and the changes after it applied one by one.
+ * A document as it was: a state, and the changes after it applied one after the other.
  *
  * The state may have been garbage-collected: what it lacks was deleted before, and nobody who looks at what came later can see it.
  * What could not be integrated when it came is dropped here, as it was then.
  */
 import * as Y from 'yjs'
+import { applyOne, inBatches } from './apply.ts'
 import { type Author, isSameAuthor } from './change.ts'
-import { type Content, rootsOf } from './content.ts'
+import { type AnyType, type Content, rootsOf } from './content.ts'
 import { changesOf, type PastChange } from './history.ts'
-import { installLinearMerge } from './linearMerge.ts'
+import { inspectUpdate, storedLimits } from './update.ts'
 
 /** What the past is made from. */
 export interface Material {
@@ -32,18 +33,12 @@ export interface View {
   readonly roots: Readonly<Record<string, Content>>
 }
 
-const apply = (doc: Y.Doc, update: Uint8Array): void => {
-  if (update.length > 0) Y.applyUpdate(doc, update)
-  doc.store.pendingStructs = null
-  doc.store.pendingDs = null
-}
-
 /** The document after the change `to`. The caller destroys it. */
 export const replay = ({ base, baseAt, blocks }: Material, to: number, { gc }: { readonly gc: boolean }): Y.Doc => {
-  installLinearMerge()
   const doc = new Y.Doc({ gc })
-  apply(doc, base)
-  for (const { update } of changesOf(blocks, { from: baseAt + 1, to })) apply(doc, update)
+  const take = ({ update }: { readonly update: Uint8Array }) => void applyOne(doc, update)
+  inBatches(doc, [{ update: base }], take)
+  inBatches(doc, changesOf(blocks, { from: baseAt + 1, to }), take)
   return doc
 }
 
@@ -63,31 +58,48 @@ export interface By {
   readonly ended: number
 }
 
+/** Neighbouring changes of one author. */
+export interface Edit {
+  readonly by: By
+  /** Its place among all edits of the period, from 0 on. */
+  readonly order: number
+  /** One of those that were asked for. */
+  readonly isWanted: boolean
+}
+
 /** A stretch of clocks of one client. */
 interface Stretch {
   readonly clock: number
-  readonly end: number
-  readonly by: By
+  end: number
+  readonly edit: Edit
 }
 
-/** Who is behind each stretch of clocks. Filled in any order, read after `settle`. */
+/** Which edit is behind each stretch of clocks. Filled in any order, read after `settle`. */
 export class Attribution {
   readonly #stretches = new Map<number, Stretch[]>()
 
-  add(client: number, clock: number, length: number, by: By): void {
+  add(client: number, clock: number, length: number, edit: Edit): void {
     const all = this.#stretches.get(client) ?? []
     if (all.length === 0) this.#stretches.set(client, all)
     const last = all.at(-1)
-    if (last !== undefined && last.end === clock && last.by === by) all[all.length - 1] = { ...last, end: clock + length }
-    else all.push({ clock, end: clock + length, by })
+    if (last !== undefined && last.end === clock && last.edit === edit) last.end += length
+    else all.push({ clock, end: clock + length, edit })
   }
 
   settle(): void {
     for (const all of this.#stretches.values()) all.sort((a, b) => a.clock - b.clock)
   }
 
+  /** What the edits brought that were asked for. */
+  wanted(): Attribution {
+    const found = new Attribution()
+    for (const [client, all] of this.#stretches)
+      for (const { clock, end, edit } of all) if (edit.isWanted) found.add(client, clock, end - clock, edit)
+    return found
+  }
+
   /** The stretch that has this clock; else the clock at which the next one begins. */
-  at(client: number, clock: number): Stretch | number {
+  at(client: number, clock: number): Readonly<Stretch> | number {
     const all = this.#stretches.get(client) ?? []
     let low = 0
     let high = all.length
@@ -101,7 +113,12 @@ export class Attribution {
     return found.clock <= clock ? found : found.clock
   }
 
-  has(client: number, clock: number): boolean {
+  editOf({ client, clock }: Y.ID): Edit | undefined {
+    const found = this.at(client, clock)
+    return typeof found === 'number' ? undefined : found.edit
+  }
+
+  has({ client, clock }: Y.ID): boolean {
     return typeof this.at(client, clock) !== 'number'
   }
 
@@ -120,35 +137,100 @@ export interface Traced {
 }
 
 interface Tracing {
-  /** Changes of one author that follow each other within this time count as one. Default 0. */
-  readonly gapMs?: number
-  /** Only these are attributed. Default: all. */
+  /** Changes of one author that follow each other within this time count as one. */
+  readonly gapMs: number
+  /** Which changes are asked for. Default: all. */
   readonly wants?: (change: PastChange) => boolean
 }
 
-/** Applies the changes of the period one by one, and keeps apart what each brought. */
-export const trace = (material: Material, { after, upTo }: Period, { gapMs = 0, wants = () => true }: Tracing = {}): Traced => {
+/** Applies the changes of the period one after the other, and keeps apart what each brought. */
+export const trace = (material: Material, { after, upTo }: Period, { gapMs, wants = () => true }: Tracing): Traced => {
   const doc = replay(material, after, { gc: false })
   const inserted = new Attribution()
   const deleted = new Attribution()
-  let by: { author: Author; began: number; ended: number } | undefined
-  let isWanted = false
-  doc.on('afterTransaction', ({ beforeState, afterState, deleteSet }: Y.Transaction) => {
-    if (!isWanted || by === undefined) return
-    for (const [client, end] of afterState) {
-      const start = beforeState.get(client) ?? 0
-      if (end > start) inserted.add(client, start, end - start, by)
-    }
-    for (const [client, ranges] of deleteSet.clients) for (const { clock, len } of ranges) deleted.add(client, clock, len, by)
-  })
-  for (const change of changesOf(material.blocks, { from: after + 1, to: upTo })) {
-    const { author, time, update } = change
-    if (by !== undefined && isSameAuthor(by.author, author) && time - by.ended <= gapMs) by.ended = time
-    else by = { author, began: time, ended: time }
-    isWanted = wants(change)
-    apply(doc, update)
+  const stillborn: Y.Item[] = []
+  let edit: (Edit & { readonly by: { ended: number } }) | undefined
+  const editOf = (change: PastChange): Edit => {
+    const { author, time } = change
+    const isWanted = wants(change)
+    if (edit?.isWanted === isWanted && isSameAuthor(edit.by.author, author) && time - edit.by.ended <= gapMs) edit.by.ended = time
+    else edit = { by: { author, began: time, ended: time }, order: (edit?.order ?? -1) + 1, isWanted }
+    return edit
   }
+  inBatches(doc, changesOf(material.blocks, { from: after + 1, to: upTo }), (change, transaction) => {
+    const now = editOf(change)
+    const { update } = change
+    const before = clocksBefore(doc, update)
+    const deletions = deletionsOf(transaction, () => void applyOne(doc, update))
+    for (const [client, start] of before) {
+      const end = Y.getState(doc.store, client)
+      if (end > start) inserted.add(client, start, end - start, now)
+    }
+    for (const [client, ranges] of deletions.clients)
+      for (const { clock, len } of ranges) {
+        const isNew = clock >= (before.get(client) ?? Number.POSITIVE_INFINITY)
+        const dead = isNew ? stillbornOf(doc, update, client, clock, len) : none
+        if (dead.length === 0) deleted.add(client, clock, len, now)
+        stillborn.push(...dead)
+      }
+  })
   inserted.settle()
   deleted.settle()
+  bookStillborn(stillborn, inserted, deleted)
   return { doc, inserted, deleted }
+}
+
+const none: readonly never[] = []
+
+/** Of the clients that an update brings something of: what of them is known already. */
+const clocksBefore = ({ store }: Y.Doc, update: Uint8Array): ReadonlyMap<number, number> => {
+  const inspection = inspectUpdate(update, storedLimits)
+  return new Map(inspection.ok ? inspection.ranges.map(({ client }) => [client, Y.getState(store, client)]) : [])
+}
+
+/** What is deleted meanwhile, a part of what the transaction deletes. */
+const deletionsOf = (transaction: Y.Transaction, act: () => void): Y.Transaction['deleteSet'] => {
+  const all = transaction.deleteSet
+  const own = Y.createDeleteSet()
+  transaction.deleteSet = own
+  try {
+    act()
+    return own
+  } finally {
+    transaction.deleteSet = all
+    for (const [client, ranges] of own.clients) {
+      const known = all.clients.get(client)
+      if (known === undefined) all.clients.set(client, [...ranges])
+      else for (const range of ranges) known.push(range)
+    }
+  }
+}
+
+/**
+ * What an update inserts where everything is gone by then, or as a value of a key that has a newer one: Yjs deletes it when it comes,
+ * without the update saying so.
+ */
+const stillbornOf = ({ store }: Y.Doc, update: Uint8Array, client: number, clock: number, length: number): readonly Y.Item[] => {
+  const intended = Y.mergeDeleteSets([Y.decodeUpdate(update).ds])
+  const structs = store.clients.get(client) ?? []
+  const found: Y.Item[] = []
+  for (let at = Y.findIndexSS(structs, clock); at < structs.length; at++) {
+    const struct = structs[at] as Y.Item | Y.GC // below the length
+    if (struct.id.clock >= clock + length) break
+    if (struct instanceof Y.Item && !Y.isDeleted(intended, struct.id)) found.push(struct)
+  }
+  return found
+}
+
+/** It was deleted by whoever deleted what it lies in, or set the newer value. Those come in an order in which parents come first. */
+const bookStillborn = (items: readonly Y.Item[], inserted: Attribution, deleted: Attribution): void => {
+  const booked = new Map<Y.Item, Edit | undefined>()
+  const culpritOf = (item: Y.Item): Edit | undefined => {
+    const parent = (item.parent as AnyType)._item // of an integrated item
+    if (parent?.deleted) return booked.has(parent) ? booked.get(parent) : deleted.editOf(parent.id)
+    return item.right === null ? undefined : inserted.editOf(item.right.id)
+  }
+  for (const item of items) booked.set(item, culpritOf(item))
+  for (const [{ id, length }, edit] of booked) if (edit !== undefined) deleted.add(id.client, id.clock, length, edit)
+  deleted.settle()
 }

@@ -1,36 +1,29 @@
 /**
- * Rich text as HTML: nodes of ProseMirror JSON (Tiptap's names and prosemirror-schema-basic's), and deltas of Quill.
+ * Nodes of ProseMirror JSON as HTML, as Tiptap itself spells its nodes and marks, so that Tiptap reads it back; prosemirror-schema-basic's
+ * names are known, too.
  *
- * Promises: whatever the document holds, the result has no tag, attribute or URL scheme beyond the tables below: it is made of
- * them and of escaped text. What is not in a table is a `div` or `span` that says what it was in `data-type`.
+ * Promises: whatever the document holds, the result has no tag, attribute or URL scheme beyond what is written here and in
+ * htmlAttributes.ts: it is made of them and of escaped text. What is not known is a `div` or `span` that says what it was in `data-type`.
  */
+import {
+  attribute,
+  colourOf,
+  escapeHtml,
+  languageOf,
+  linkUrl,
+  listTypeOf,
+  numbered,
+  pictureUrl,
+  sized,
+  styled,
+  targetOf,
+} from './htmlAttributes.ts'
 import { isJsonObject, type Json, type JsonObject } from './jsonValue.ts'
 
-const entities: Readonly<Record<string, string>> = { '&': '&amp;', '<': '&lt;', '>': '&gt;', '"': '&quot;', "'": '&#39;' }
+export const element = (tag: string, content: string, attributes = ''): string => `<${tag}${attributes}>${content}</${tag}>`
 
-export const escapeHtml = (text: string): string => text.replace(/[&<>"']/g, (character) => entities[character] as string)
-
-/** Browsers skip control characters and spaces in a scheme, so they count for nothing here. */
-// biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what is left out
-const invisible = /[\u0000-\u0020\u007f-\u00a0\u2028\u2029]/g
-const safeScheme = /^(?:https?|mailto|tel):/i
-const safePicture = /^(?:https?:|data:image\/(?:png|gif|jpeg|webp);)/i
-
-const hasScheme = (url: string): boolean => /^[^/?#]*:/.test(url)
-
-const safeUrl = (value: Json | undefined, safe: RegExp): string | undefined => {
-  if (typeof value !== 'string') return undefined
-  const url = value.replace(invisible, '')
-  return !hasScheme(url) || safe.test(url) ? value : undefined
-}
-
-const attribute = (name: string, value: Json | undefined): string =>
-  typeof value === 'string' || typeof value === 'number' || typeof value === 'boolean' ? ` ${name}="${escapeHtml(String(value))}"` : ''
-
-const element = (tag: string, content: string, attributes = ''): string => `<${tag}${attributes}>${content}</${tag}>`
-
-const picture = ({ src, alt, title }: JsonObject): string =>
-  `<img${attribute('src', safeUrl(src, safePicture))}${attribute('alt', alt)}${attribute('title', title)}>`
+export const picture = ({ src, alt, title, width, height }: JsonObject): string =>
+  `<img${attribute('src', pictureUrl(src))}${attribute('alt', alt)}${attribute('title', title)}${sized('width', width)}${sized('height', height)}>`
 
 // ── formats ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -43,128 +36,138 @@ const formatTags: Readonly<Record<string, string>> = {
   strike: 's',
   strikethrough: 's',
   code: 'code',
-  highlight: 'mark',
   subscript: 'sub',
   superscript: 'sup',
 }
 
-const link = (content: string, href: Json | undefined): string => {
-  const safe = safeUrl(href, safeScheme)
-  return safe === undefined ? content : element('a', content, `${attribute('href', safe)} rel="noopener noreferrer nofollow"`)
+export const link = (content: string, { href, target, title }: JsonObject): string => {
+  const safe = linkUrl(href)
+  if (safe === undefined) return content
+  const where = `${attribute('href', safe)}${attribute('target', targetOf(target))}${attribute('title', title)}`
+  return element('a', content, `${where} rel="noopener noreferrer nofollow"`)
 }
 
-const formatted = (content: string, name: string, value: Json): string => {
-  if (name === 'link') return link(content, isJsonObject(value) ? value.href : value)
-  if (name === 'script') return element(value === 'super' ? 'sup' : 'sub', content)
+const highlight = (content: string, { color }: JsonObject): string => {
+  const safe = colourOf(color)
+  const attributes =
+    safe === undefined ? '' : `${attribute('data-color', safe)}${attribute('style', `background-color: ${safe}; color: inherit`)}`
+  return element('mark', content, attributes)
+}
+
+const textStyle = (content: string, { color, backgroundColor, fontFamily, fontSize, lineHeight }: JsonObject): string => {
+  const style = styled({
+    color,
+    'background-color': backgroundColor,
+    'font-family': fontFamily,
+    'font-size': fontSize,
+    'line-height': lineHeight,
+  })
+  return style === '' ? content : element('span', content, style)
+}
+
+/** A mark of ProseMirror or a format of Quill around its content. */
+export const formatted = (content: string, name: string, attrs: JsonObject): string => {
+  if (name === 'link') return link(content, attrs)
+  if (name === 'highlight') return highlight(content, attrs)
+  if (name === 'textStyle') return textStyle(content, attrs)
   const tag = Object.hasOwn(formatTags, name) ? formatTags[name] : undefined
   return tag === undefined ? element('span', content, attribute('data-type', name)) : element(tag, content)
 }
 
 // ── nodes ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
-const nodeTags: Readonly<Record<string, string>> = {
-  paragraph: 'p',
-  blockquote: 'blockquote',
-  bulletList: 'ul',
-  bullet_list: 'ul',
-  orderedList: 'ol',
-  ordered_list: 'ol',
-  taskList: 'ul',
-  listItem: 'li',
-  list_item: 'li',
-  taskItem: 'li',
-  table: 'table',
-  tableRow: 'tr',
-  table_row: 'tr',
-  tableCell: 'td',
-  table_cell: 'td',
-  tableHeader: 'th',
-  table_header: 'th',
-}
-const emptyTags: Readonly<Record<string, string>> = { hardBreak: 'br', hard_break: 'br', horizontalRule: 'hr', horizontal_rule: 'hr' }
+type Spelling = (content: string, attrs: JsonObject) => string
 
-const listOf = (value: Json | undefined): readonly JsonObject[] => (Array.isArray(value) ? value.filter(isJsonObject) : [])
+const block =
+  (tag: string): Spelling =>
+  (content, { textAlign }) =>
+    element(tag, content, styled({ 'text-align': textAlign }))
+
+const alone =
+  (tag: string): Spelling =>
+  () =>
+    `<${tag}>`
+
+const cell =
+  (tag: string): Spelling =>
+  (content, { colspan, rowspan, colwidth, align, textAlign }) => {
+    const widths = Array.isArray(colwidth) && colwidth.every(Number.isSafeInteger) ? colwidth.join(',') : undefined
+    const spans = `${numbered('colspan', colspan)}${numbered('rowspan', rowspan)}${attribute('colwidth', widths)}`
+    return element(tag, content, `${spans}${styled({ 'text-align': textAlign ?? align })}`)
+  }
 
 const headingTag = (level: Json | undefined): string =>
   typeof level === 'number' && level >= 1 && level <= 6 ? `h${Math.floor(level)}` : 'h1'
 
-const nodeHtml = (node: JsonObject): string => {
-  const type = String(node.type)
-  const attrs = isJsonObject(node.attrs) ? node.attrs : {}
-  const content = nodesHtml(listOf(node.content))
-  if (type === 'text')
-    return listOf(node.marks).reduceRight(
-      (inner, mark) => formatted(inner, String(mark.type), mark.attrs ?? null),
-      escapeHtml(String(node.text)),
-    )
-  if (type === 'heading') return element(headingTag(attrs.level), content)
-  if (type === 'codeBlock' || type === 'code_block') return element('pre', element('code', content))
-  if (type === 'image') return picture(attrs)
-  if (Object.hasOwn(emptyTags, type)) return `<${emptyTags[type]}>`
-  if (Object.hasOwn(nodeTags, type)) return element(nodeTags[type] as string, content, cellSpan(attrs))
-  return element(content === '' ? 'span' : 'div', content, attribute('data-type', type))
+export const heading: Spelling = (content, { level, textAlign }) => block(headingTag(level))(content, { textAlign: textAlign ?? null })
+
+/** `order` is what prosemirror-schema-list calls it. */
+const orderedList: Spelling = (content, { start, order, type, textAlign }) => {
+  const first = start ?? order
+  const attributes = `${first === 1 ? '' : numbered('start', first)}${attribute('type', listTypeOf(type))}`
+  return element('ol', content, `${attributes}${styled({ 'text-align': textAlign })}`)
 }
 
-const cellSpan = ({ colspan, rowspan }: JsonObject): string =>
-  attribute('colspan', typeof colspan === 'number' ? colspan : undefined) +
-  attribute('rowspan', typeof rowspan === 'number' ? rowspan : undefined)
+const taskItem: Spelling = (content, { checked }) => {
+  const isChecked = checked === true
+  const box = `<label><input type="checkbox"${isChecked ? ' checked="checked"' : ''}><span></span></label>`
+  return element('li', `${box}<div>${content}</div>`, ` data-checked="${isChecked}" data-type="taskItem"`)
+}
+
+const codeBlock: Spelling = (content, { language }) => {
+  const safe = languageOf(language)
+  return element('pre', element('code', content, safe === undefined ? '' : attribute('class', `language-${safe}`)))
+}
+
+const mention: Spelling = (_content, { id, label, mentionSuggestionChar = '@' }) => {
+  const said = `${attribute('data-id', id)}${attribute('data-label', label)}`
+  const sign = typeof mentionSuggestionChar === 'string' ? mentionSuggestionChar : '@'
+  const name = [label, id].find((text) => typeof text === 'string' || typeof text === 'number') ?? ''
+  return element('span', escapeHtml(`${sign}${name}`), ` data-type="mention"${said}${attribute('data-mention-suggestion-char', sign)}`)
+}
+
+const spellings: Readonly<Record<string, Spelling>> = {
+  paragraph: block('p'),
+  heading,
+  blockquote: block('blockquote'),
+  bulletList: block('ul'),
+  bullet_list: block('ul'),
+  orderedList,
+  ordered_list: orderedList,
+  listItem: block('li'),
+  list_item: block('li'),
+  taskList: (content) => element('ul', content, ' data-type="taskList"'),
+  taskItem,
+  codeBlock,
+  code_block: codeBlock,
+  table: (content) => element('table', element('tbody', content)),
+  tableRow: block('tr'),
+  table_row: block('tr'),
+  tableCell: cell('td'),
+  table_cell: cell('td'),
+  tableHeader: cell('th'),
+  table_header: cell('th'),
+  hardBreak: alone('br'),
+  hard_break: alone('br'),
+  horizontalRule: alone('hr'),
+  horizontal_rule: alone('hr'),
+  image: (_content, attrs) => picture(attrs),
+  mention,
+}
+
+const listOf = (value: Json | undefined): readonly JsonObject[] => (Array.isArray(value) ? value.filter(isJsonObject) : [])
+
+const objectOf = (value: Json | undefined): JsonObject => (isJsonObject(value) ? value : {})
+
+const nodeHtml = (node: JsonObject): string => {
+  if (typeof node.text === 'string')
+    return listOf(node.marks).reduceRight((inner, mark) => formatted(inner, String(mark.type), objectOf(mark.attrs)), escapeHtml(node.text))
+  const type = String(node.type)
+  const content = nodesHtml(listOf(node.content))
+  const spelling = Object.hasOwn(spellings, type) ? spellings[type] : undefined
+  return spelling === undefined
+    ? element(content === '' ? 'span' : 'div', content, attribute('data-type', type))
+    : spelling(content, objectOf(node.attrs))
+}
 
 export const nodesHtml = (nodes: readonly Json[]): string => nodes.filter(isJsonObject).map(nodeHtml).join('')
-
-// ── deltas ─────────────────────────────────────────────────────────────────────────────────────────────────────────
-
-/** One part of a delta: characters or an embedded object, with its formats. */
-export interface DeltaPart {
-  readonly insert: Json
-  readonly attributes?: JsonObject
-}
-
-interface Line {
-  readonly html: string
-  /** Formats of the line, which Quill puts on the line break at its end. */
-  readonly formats: JsonObject
-}
-
-const embedHtml = (embed: Json): string => {
-  if (isJsonObject(embed) && typeof embed.image === 'string') return picture({ src: embed.image })
-  return element('span', '', attribute('data-type', isJsonObject(embed) ? (Object.keys(embed)[0] ?? 'embed') : 'embed'))
-}
-
-const linesOf = (delta: readonly DeltaPart[]): readonly Line[] => {
-  const lines: Line[] = []
-  let html = ''
-  for (const { insert, attributes = {} } of delta) {
-    const pieces = typeof insert === 'string' ? insert.split('\n') : [insert]
-    pieces.forEach((piece, index) => {
-      if (index > 0) {
-        lines.push({ html, formats: attributes })
-        html = ''
-      }
-      if (piece === '') return
-      const inner = typeof piece === 'string' ? escapeHtml(piece) : embedHtml(piece)
-      html += Object.entries(attributes).reduce((within, [name, value]) => formatted(within, name, value), inner)
-    })
-  }
-  if (html !== '') lines.push({ html, formats: {} })
-  return lines
-}
-
-/** The element around several lines, and around each of them. */
-const frameOf = ({ formats }: Line): { readonly outer: string; readonly inner: string } => {
-  if (formats.list !== undefined) return { outer: formats.list === 'ordered' ? 'ol' : 'ul', inner: 'li' }
-  if (formats['code-block'] !== undefined) return { outer: 'pre', inner: '' }
-  if (formats.blockquote !== undefined) return { outer: 'blockquote', inner: 'p' }
-  return { outer: '', inner: formats.header === undefined ? 'p' : headingTag(formats.header) }
-}
-
-export const deltaHtml = (delta: readonly DeltaPart[]): string => {
-  let html = ''
-  let open = ''
-  for (const line of linesOf(delta)) {
-    const { outer, inner } = frameOf(line)
-    if (outer !== open) html += (open === '' ? '' : `</${open}>`) + (outer === '' ? '' : `<${outer}>`)
-    open = outer
-    html += inner === '' ? `${line.html}\n` : element(inner, line.html)
-  }
-  return open === '' ? html : `${html}</${open}>`
-}

@@ -2,7 +2,8 @@
  * Applies operations (operations.ts) to a document and returns the change as one update. Runs in the worker.
  *
  * Promises: all operations or none; what other programs do meanwhile merges with the update as with any other. Nothing that was
- * not touched is written anew: of a text that is replaced, what is the same at both ends stays, and of a list, too.
+ * not touched is written anew: a shared type that gets a value of its kind stays the same type, of a text that is replaced what is the
+ * same at both ends stays, and of a list, too.
  * What a request may make or look at is bounded: forty bytes that copy an array into itself, thirty times, would be a billion values.
  */
 import { decodeUtf8 } from 'lib0/string'
@@ -44,6 +45,15 @@ type Place =
   | { readonly kind: 'plain'; readonly holder: Exclude<Place, { readonly kind: 'plain' }>; readonly rest: readonly string[] }
 
 const isContainer = (value: unknown): value is Container => value instanceof Y.AbstractType
+
+/** That of XML is read as nodes. */
+const isText = (value: unknown): value is Y.Text => value instanceof Y.Text && !(value instanceof Y.XmlText)
+
+/** XML as a whole; an element is a subclass of it. */
+const isFragment = (value: unknown): value is Y.XmlFragment => value instanceof Y.XmlFragment && !(value instanceof Y.XmlElement)
+
+/** As such a fragment is read. */
+const isPage = (value: Json): boolean => isJsonObject(value) && value.type === 'doc'
 
 const show = (text: string): string => JSON.stringify(text.length > 100 ? `${text.slice(0, 100)}…` : text)
 
@@ -227,9 +237,10 @@ class Editing {
   #put(place: Place, value: Json, as: Keeping | undefined, op: 'add' | 'replace'): void {
     if (place.kind === 'root') return this.#fill(place.name, value, as)
     if (place.kind === 'plain') return this.#changePlain(place, { kind: op, value })
-    if (op === 'replace' || place.kind === 'key') {
-      const present = place.kind === 'key' && !place.map.has(place.key) && op === 'add' ? undefined : this.#at(place)
-      if (present instanceof Y.Text && typeof value === 'string' && as !== 'plain') return replaceText(present, value)
+    if (op === 'replace' || (place.kind === 'key' && place.map.has(place.key))) {
+      const present = this.#at(place)
+      if (present instanceof Y.XmlText && typeof value === 'string' && as !== 'plain') return replaceText(present, value)
+      if (place.kind !== 'child' && this.#become(present, value, as)) return
     }
     if (place.kind === 'child') {
       const nodes = xmlChildren(nodesOf(value), this.#walk)
@@ -277,35 +288,71 @@ class Editing {
     if (as === 'plain') throw new Misfit('a root is never a plain value')
     const needed = as ?? (typeof value === 'string' ? 'text' : Array.isArray(value) ? 'array' : 'map')
     const root = this.#root(name, needed)
-    if (root instanceof Y.XmlFragment)
-      return this.#fillList(root, xmlChildren(nodesOf(value), this.#walk), nodesOf(value) as readonly Json[])
-    if (root instanceof Y.Text && typeof value === 'string') return replaceText(root, value)
-    if (root instanceof Y.Array && Array.isArray(value))
-      return this.#fillList(
-        root,
-        value.map((inner) => kept(inner, undefined, this.#walk)),
-        value,
-      )
-    if (root instanceof Y.Map && isJsonObject(value)) return this.#fillMap(root, value)
-    throw new Misfit(`the root ${show(name)} is of type ${rootKind(this.#doc, name)}; the value is none of that`)
+    if (!this.#become(root, value, root instanceof Y.XmlFragment ? 'xml' : as))
+      throw new Misfit(`the root ${show(name)} is of type ${rootKind(this.#doc, name)}; the value is none of that`)
+  }
+
+  /**
+   * Gives a shared type the content of a value of its kind; false for a value of another kind. Were a new type put in its place, editors
+   * would stay with the old one, and what others do to it at the same time would be lost.
+   */
+  #become(present: unknown, value: Json, as: Keeping | undefined): boolean {
+    if (as === 'plain') return false
+    if (isText(present) && typeof value === 'string' && as !== 'xml') replaceText(present, value)
+    else if (isFragment(present) && (as === 'xml' || (as === undefined && isPage(value)))) this.#fillFragment(present, value)
+    else if (as !== undefined) return false
+    else if (present instanceof Y.Map && !(present instanceof Y.XmlHook) && isJsonObject(value)) this.#fillMap(present, value)
+    else if (present instanceof Y.Array && Array.isArray(value)) this.#fillArray(present, value)
+    else return false
+    return true
   }
 
   #fillMap(map: Y.Map<unknown>, value: JsonObject): void {
     for (const key of [...map.keys()]) if (!Object.hasOwn(value, key)) map.delete(key)
-    for (const [key, inner] of Object.entries(value))
-      if (!map.has(key) || !isEqual(this.#json(map.get(key)), inner)) map.set(key, kept(inner, undefined, this.#walk))
+    for (const [key, inner] of Object.entries(value)) {
+      const present = map.get(key)
+      if (this.#become(present, inner, undefined)) continue
+      if (!map.has(key) || !isEqual(this.#json(present), inner)) map.set(key, kept(inner, undefined, this.#walk))
+    }
   }
 
-  #fillList(list: Y.Array<unknown> | Y.XmlFragment, content: readonly unknown[], value: readonly Json[]): void {
-    const before = list.toArray().map((inner) => this.#json(inner))
+  /** What is the same at both ends stays; between them each element is compared with the one at its place. */
+  #fillArray(array: Y.Array<unknown>, value: readonly Json[]): void {
+    const present = array.toArray()
+    const before = present.map((inner) => this.#json(inner))
+    const isSame = (one: number, other: number): boolean => isEqual(before[one] as Json, value[other] as Json)
+    const [start, end] = commonEnds(before.length, value.length, isSame)
+    const [oldEnd, newEnd] = [before.length - end, value.length - end]
+    let from = start
+    for (let at = start; at < Math.min(oldEnd, newEnd); at++) {
+      if (!isSame(at, at) && !this.#become(present[at], value[at] as Json, undefined)) continue
+      this.#splice(array, from, at - from, value.slice(from, at))
+      from = at + 1
+    }
+    this.#splice(array, from, oldEnd - from, value.slice(from, newEnd))
+  }
+
+  #splice(array: Y.Array<unknown>, at: number, removed: number, added: readonly Json[]): void {
+    if (removed > 0) array.delete(at, removed)
+    if (added.length > 0)
+      array.insert(
+        at,
+        added.map((inner) => kept(inner, undefined, this.#walk)),
+      )
+  }
+
+  #fillFragment(fragment: Y.XmlFragment, value: Json): void {
+    const nodes = nodesOf(value) as readonly Json[]
+    const children = xmlChildren(nodes, this.#walk)
+    const before = fragment.toArray().map((child) => this.#json(child))
     // Where a run of text nodes is one child, children and nodes cannot be compared one by one.
-    const isAligned = content.length === value.length
-    const [start, end] = commonEnds(before.length, isAligned ? value.length : 0, (one, other) =>
-      isEqual(before[one] as Json, value[other] as Json),
+    const isAligned = children.length === nodes.length
+    const [start, end] = commonEnds(before.length, isAligned ? nodes.length : 0, (one, other) =>
+      isEqual(before[one] as Json, nodes[other] as Json),
     )
-    if (before.length - start - end > 0) list.delete(start, before.length - start - end)
-    const fresh = content.slice(start, content.length - end)
-    if (fresh.length > 0) list.insert(start, fresh as Y.XmlElement[]) // the kind of list they were made for
+    if (before.length - start - end > 0) fragment.delete(start, before.length - start - end)
+    const fresh = children.slice(start, children.length - end)
+    if (fresh.length > 0) fragment.insert(start, fresh)
   }
 
   #remove(place: Place): void {
@@ -399,8 +446,10 @@ const placeIn = (container: Container, token: string): Exclude<Place, { kind: 'p
   if (container instanceof Y.Map) return { kind: 'key', map: container, key: token }
   if (container instanceof Y.Array) return { kind: 'element', array: container, token }
   const isAttribute = token.startsWith('@')
-  if (isAttribute && (container instanceof Y.XmlElement || container instanceof Y.XmlText))
+  if (isAttribute && (container instanceof Y.XmlElement || container instanceof Y.XmlText)) {
+    checkText(token.slice(1), true)
     return { kind: 'attribute', element: container, name: token.slice(1) }
+  }
   if (container instanceof Y.XmlFragment && !isAttribute) return { kind: 'child', parent: container, token }
   throw new Misfit(`there is nothing at ${show(token)}: a text has no parts`)
 }

@@ -232,3 +232,26 @@ export const mergeUpdates = (updates: readonly Uint8Array[]): Uint8Array => {
  * The updates of one flush window as one update for everybody: one frame instead of twenty. A single one is returned as it is.
  */
 export const mergeWindow = mergeUpdates
+
+/** Joining updates means inspecting them, which takes long for large ones. */
+const joinedBytes = 64 * 1024
+
+/** The updates of one flush window for everybody: small ones as one, large ones as they are; in order. */
+export const joinWindow = (updates: readonly Uint8Array[]): readonly Uint8Array[] => {
+  const joined: Uint8Array[] = []
+  let small: Uint8Array[] = []
+  const close = () => {
+    if (small.length > 0) joined.push(mergeUpdates(small))
+    small = []
+  }
+  for (const update of updates) {
+    if (update.length < joinedBytes) {
+      small.push(update)
+      continue
+    }
+    close()
+    joined.push(update)
+  }
+  close()
+  return joined
+}

@@ -17,8 +17,8 @@
  * attribute. Positions in texts are UTF-16 units.
  *
  * `as` says how a value is kept. Without it objects and arrays are shared (Y.Map, Y.Array), so that several may change parts of them
- * at once, and a text that is put where a shared text is changes that one. `text`: a text becomes a shared text, Y.Text. `plain`: the
- * value is kept as one; of two changes at once the later counts. `xml`: nodes of ProseMirror JSON become XML.
+ * at once, and a value that is put where something shared of its kind is changes that one. `text`: a text becomes a shared text, Y.Text.
+ * `plain`: the value is kept as one; of two changes at once the later counts. `xml`: nodes of ProseMirror JSON become XML.
  */
 import type { Json, JsonObject } from './jsonValue.ts'
 

@@ -22,7 +22,10 @@ const isRecord = (value: unknown): value is Readonly<Record<string, unknown>> =>
   typeof value === 'object' && value !== null && !Array.isArray(value)
 
 const isMark = (value: unknown): value is MarkJson =>
-  isRecord(value) && typeof value.type === 'string' && (value.attrs === undefined || value.attrs === null || isRecord(value.attrs))
+  isRecord(value) &&
+  typeof value.type === 'string' &&
+  value.type !== '__proto__' &&
+  (value.attrs === undefined || value.attrs === null || isRecord(value.attrs))
 
 /** A value as a node; throws `Unreadable` when it is none. */
 const nodeOf = (value: unknown): NodeJson => {

@@ -1,8 +1,9 @@
 /** A document, or one root of it, in a form for programs that know no Yjs. Runs in the worker. */
 import * as Y from 'yjs'
 import { materialize } from './compact.ts'
+import { type DeltaPart, deltaHtml } from './deltaHtml.ts'
 import { DocumentState } from './document.ts'
-import { type DeltaPart, deltaHtml, nodesHtml } from './html.ts'
+import { nodesHtml } from './html.ts'
 import { type Json, Unreadable, Walk } from './jsonValue.ts'
 import { documentJson, jsonOf } from './jsonView.ts'
 import { mergeUpdates } from './merge.ts'

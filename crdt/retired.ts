@@ -7,6 +7,7 @@
  * Known limit: content that every client brings along under one fixed client id (a seed, a template) looks like old history after
  * a reset. Let the new document begin with it; then the clocks are there and nobody is refused.
  */
+import { rangesOf } from './ranges.ts'
 import type { StateVector } from './stateVector.ts'
 import type { UpdateInspection } from './update.ts'
 
@@ -29,9 +30,11 @@ export const knowsRetired = (vector: Vector, document: Vector, retired: Vector):
 }
 
 /** Does an update bring something of what was retired? */
-export const bringsRetired = ({ ranges }: UpdateInspection, document: Vector, retired: Vector): boolean =>
-  ranges.some(({ client, from, to }) => {
+export const bringsRetired = (update: UpdateInspection, document: Vector, retired: Vector): boolean => {
+  for (const { client, from, to } of rangesOf(update)) {
     const gone = retired.get(client) ?? 0
     const have = document.get(client) ?? 0
-    return gone > have && to > have && from < gone
-  })
+    if (gone > have && to > have && from < gone) return true
+  }
+  return false
+}

@@ -65,6 +65,10 @@ const inspected = (bytes: Uint8Array): Inspected => {
   return { bytes, inspection }
 }
 
+/** For the worker: each of them by itself. */
+export const splitUpdates = (updates: readonly Uint8Array[], targetBytes: number): readonly (readonly Uint8Array[])[] =>
+  updates.map((update) => splitUpdate(update, targetBytes))
+
 class Splitter {
   readonly #bytes: Uint8Array
   readonly #cursor: Cursor

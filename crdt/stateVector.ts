@@ -4,6 +4,7 @@
  */
 import * as encoding from 'lib0/encoding'
 import { Cursor } from './cursor.ts'
+import { rangesOf } from './ranges.ts'
 import { Refusal, type Rejection, rejecting } from './rejection.ts'
 import type { Reach, UpdateInspection } from './update.ts'
 
@@ -34,9 +35,11 @@ export const decodeStateVector = (bytes: Uint8Array, maxClients = 100_000): Stat
 export const encodeStateVector = (vector: ReadonlyMap<number, number>): Uint8Array => {
   const encoder = encoding.createEncoder()
   encoding.writeVarUint(encoder, vector.size)
-  for (const [client, clock] of [...vector].sort(([a], [b]) => b - a)) {
+  // Sorted as numbers: 60 000 clients take 10 ms, and as many pairs twice that.
+  const clients = Float64Array.from(vector.keys()).sort()
+  for (const client of clients.reverse()) {
     encoding.writeVarUint(encoder, client)
-    encoding.writeVarUint(encoder, clock)
+    encoding.writeVarUint(encoder, vector.get(client) ?? 0)
   }
   return encoding.toUint8Array(encoder)
 }
@@ -53,12 +56,11 @@ export const encodeStateVector = (vector: ReadonlyMap<number, number>): Uint8Arr
 export type Verdict = 'new' | 'known' | 'missing'
 
 export const integrable = (update: UpdateInspection, vector: ReadonlyMap<number, number>): Verdict => {
-  const { ranges } = update
   let brings = update.deleteRanges > 0
   let isWhole = true
   let client = -1
   let have = 0
-  for (const range of ranges) {
+  for (const range of rangesOf(update)) {
     if (range.client !== client) {
       client = range.client
       have = vector.get(client) ?? 0
@@ -73,18 +75,28 @@ export const integrable = (update: UpdateInspection, vector: ReadonlyMap<number,
   return isWithin(update.needs, update, vector) && isWithin(update.deletes, update, vector) ? 'new' : 'missing'
 }
 
+/** Whether it is not `known`, which takes less to find out than the verdict. */
+export const brings = (update: UpdateInspection, vector: ReadonlyMap<number, number>): boolean =>
+  update.deleteRanges > 0 || hasNewStructs(update, vector)
+
+/** Leaving deletions aside. */
+export const hasNewStructs = (update: UpdateInspection, vector: ReadonlyMap<number, number>): boolean => {
+  for (const { client, to } of rangesOf(update)) if (to > (vector.get(client) ?? 0)) return true
+  return false
+}
+
 /** Is all that is reached for either known already or part of the update itself? */
-const isWithin = (reaches: readonly Reach[], { ranges }: UpdateInspection, vector: ReadonlyMap<number, number>): boolean => {
+const isWithin = (reaches: readonly Reach[], update: UpdateInspection, vector: ReadonlyMap<number, number>): boolean => {
   let own: Map<number, number> | undefined
   for (const { client, to } of reaches) {
     if (to <= (vector.get(client) ?? 0)) continue
-    own ??= new Map(ranges.map((range) => [range.client, range.to])) // ascending: the last range of a client stays
+    own ??= new Map(update.ranges.map((range) => [range.client, range.to])) // ascending: the last range of a client stays
     if (to > (own.get(client) ?? 0)) return false
   }
   return true
 }
 
 /** Notes the clocks of an update that is `new`. */
-export const advance = (vector: StateVector, { ranges }: UpdateInspection): void => {
-  for (const { client, to } of ranges) if (to > (vector.get(client) ?? 0)) vector.set(client, to)
+export const advance = (vector: StateVector, update: UpdateInspection): void => {
+  for (const { client, to } of rangesOf(update)) if (to > (vector.get(client) ?? 0)) vector.set(client, to)
 }

@@ -3,27 +3,46 @@
  * comes out can be cloned between threads (bytes, numbers, texts, plain objects).
  */
 import { compact, integrablePart } from './compact.ts'
+import { cutElsewhere } from './cut.ts'
 import { groupChanges, offsetAt } from './history.ts'
 import { diff as historyDiff } from './historyDiff.ts'
 import { view as historyView } from './historyReplay.ts'
 import { restore as historyRestore, rollback as historyRollback } from './historyRevert.ts'
 import { editJson } from './jsonEdit.ts'
+import { Unreadable } from './jsonValue.ts'
 import { inspect } from './packedInspection.ts'
 import { encodeContent, readContent } from './read.ts'
+import { splitUpdates } from './split.ts'
+
+/** What a document cannot be shown for is an answer, too: an error that comes from another thread has lost its class. */
+export type Readable<Value> = { readonly ok: true; readonly value: Value } | { readonly ok: false; readonly detail: string }
+
+const readable =
+  <Given extends readonly unknown[], Value>(read: (...given: Given) => Value) =>
+  (...given: Given): Readable<Value> => {
+    try {
+      return { ok: true, value: read(...given) }
+    } catch (reason) {
+      if (reason instanceof Unreadable) return { ok: false, detail: reason.message }
+      throw reason
+    }
+  }
 
 export const documentWork = {
   inspect,
   compact,
   integrablePart,
+  splitUpdates,
+  cutElsewhere,
   readContent,
   encodeContent,
   editJson,
   groupChanges,
   offsetAt,
-  historyView,
-  historyDiff,
-  historyRestore,
-  historyRollback,
+  historyView: readable(historyView),
+  historyDiff: readable(historyDiff),
+  historyRestore: readable(historyRestore),
+  historyRollback: readable(historyRollback),
 }
 
 type Table = typeof documentWork

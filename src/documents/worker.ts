@@ -1,9 +1,9 @@
 /**
  * The costly work on documents, off the hot path: small jobs where they are (a worker's round trip would cost more), large ones in
- * two worker threads, so that a hundred busy documents do not become a hundred trees in memory.
+ * three worker threads, so that a hundred busy documents do not become a hundred trees in memory.
  *
- * Promises: one thread is kept for what documents wait for (`urgent`), so that a long look into a history delays neither a change nor a
- * compaction. A job that takes too long is stuck in something that a client crafted: its thread is ended, and the next job gets a new one.
+ * Promises: one thread is kept for what clients wait for, and one for compactions, so that a long look into a history, or a compaction
+ * of something crafted, delays neither a change nor an answer. A job that takes too long is stuck in something that a client crafted: its thread is ended, and the next job gets a new one.
  */
 import { existsSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
@@ -29,8 +29,16 @@ export interface WorkerOptions {
 const inlineBytes = 32 * 1024
 const defaultJobMs = 60_000
 const defaultInspectMs = 5_000
-/** Somebody waits for these: a client for its change, a journal for becoming shorter. */
-const urgent: ReadonlySet<JobName> = new Set<JobName>(['inspect', 'integrablePart', 'splitUpdates', 'compact'])
+type Kind = 'urgent' | 'compaction' | 'look'
+
+const kinds: Partial<Record<JobName, Kind>> = {
+  inspect: 'urgent',
+  integrablePart: 'urgent',
+  splitUpdates: 'urgent',
+  cutElsewhere: 'urgent',
+  compact: 'compaction',
+}
+const kindOf = (name: JobName): Kind => kinds[name] ?? 'look'
 /** Reading is forty times as fast as applying, so it is done in place up to where its callers draw the line. */
 const isAlwaysElsewhere: ReadonlySet<JobName> = new Set<JobName>(['inspect'])
 /**
@@ -52,12 +60,24 @@ interface Waiting {
 const fieldsOf = (value: unknown): readonly [string, unknown][] | undefined =>
   typeof value === 'object' && value !== null && Object.getPrototypeOf(value) === Object.prototype ? Object.entries(value) : undefined
 
-/** A clone of a view clones all that lies behind it; a view into a shared buffer becomes one of its own. */
+/** Copied once, into memory that the thread sees, too: a clone is two copies, and 20 MB take 15 ms in each. */
+const sharedBytes = 64 * 1024
+
+/** A clone of a view clones all that lies behind it, so a view becomes a buffer of its own. */
 const own = (value: unknown): unknown => {
-  if (value instanceof Uint8Array) return value.byteLength === value.buffer.byteLength ? value : value.slice()
+  if (value instanceof Uint8Array) {
+    if (value.length >= sharedBytes) return shared(value)
+    return value.byteLength === value.buffer.byteLength ? value : value.slice()
+  }
   if (Array.isArray(value)) return value.map(own)
   const fields = fieldsOf(value)
   return fields === undefined ? value : Object.fromEntries(fields.map(([name, field]) => [name, own(field)]))
+}
+
+const shared = (bytes: Uint8Array): Uint8Array => {
+  const copy = new Uint8Array(new SharedArrayBuffer(bytes.length))
+  copy.set(bytes)
+  return copy
 }
 
 const sizeOf = (value: unknown): number => {
@@ -151,13 +171,13 @@ class Thread {
 
 export class DocumentWorker implements DocumentWork {
   readonly #waiting: Waiting[] = []
-  /** The first takes what is urgent, the second anything; none where the program of the worker is missing. */
+  /** What each of them takes stands in the constructor; none where the program of the worker is missing. */
   readonly #threads: readonly Thread[]
   #isClosed = false
 
   constructor({ jobMs = defaultJobMs, inspectMs = defaultInspectMs, program = programFile }: WorkerOptions = {}) {
     const limitMs = (name: JobName) => (name === 'inspect' ? inspectMs : jobMs)
-    const takes = [() => this.#take(true), () => this.#take(true) ?? this.#take(false)]
+    const takes = [() => this.#take('urgent'), () => this.#take('compaction'), () => this.#take('urgent') ?? this.#take('look')]
     this.#threads = existsSync(program) ? takes.map((take) => new Thread(program, limitMs, take)) : []
   }
 
@@ -173,14 +193,14 @@ export class DocumentWorker implements DocumentWork {
         return resolve(run(...given))
       }
       this.#waiting.push({ job: { name, given: given.map(own) }, bytes, resolve: resolve as (result: unknown) => void, reject })
-      // What is urgent goes to its own thread even when both are free: the other one may not have been started yet.
+      // What is urgent goes to its own thread even when all are free: the other one may not have been started yet.
       for (const thread of this.#threads) if (thread.isFree) thread.next()
     })
   }
 
   /** In the order in which they came. */
-  #take(isUrgent: boolean): Waiting | undefined {
-    const at = this.#waiting.findIndex(({ job }) => urgent.has(job.name) === isUrgent)
+  #take(kind: Kind): Waiting | undefined {
+    const at = this.#waiting.findIndex(({ job }) => kindOf(job.name) === kind)
     return at === -1 ? undefined : this.#waiting.splice(at, 1)[0]
   }
 

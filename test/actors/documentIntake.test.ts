@@ -50,6 +50,21 @@ describe('what one client says', () => {
     expect(heard.at(-1)).toBe('a3')
   })
 
+  it('[BGA13] stays in order when one wait leads to the next', async () => {
+    const { intake, heard } = house()
+    const [first, second] = [later<string>(), later<string>()]
+    const fail = () => heard.push('failed')
+    intake.run('a', () => intake.hold('a', first.promise, () => intake.hold('a', second.promise, (value) => heard.push(value), fail), fail))
+    intake.run('a', () => heard.push('a1'))
+    first.resolve('first')
+    await settled()
+    intake.run('a', () => heard.push('a2'))
+    expect(heard).toEqual([])
+    second.resolve('second')
+    await settled()
+    expect(heard).toEqual(['second', 'a1', 'a2'])
+  })
+
   it('[BGA13] goes on after one that failed, and not at all when the document is over', async () => {
     const { intake, heard, background } = house()
     const [bad, late] = [later<string>(), later<string>()]

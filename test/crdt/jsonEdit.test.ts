@@ -4,7 +4,7 @@ import { describe, expect, it } from 'vitest'
 import * as Y from 'yjs'
 import { editJson, type JsonEdit } from '../../crdt/jsonEdit.ts'
 import { Misfit, plainAt, pointerTokens, withChange } from '../../crdt/jsonPointer.ts'
-import { isEqual, type Json, type JsonObject, Walk } from '../../crdt/jsonValue.ts'
+import { isEqual, isJsonObject, type Json, type JsonObject, Walk } from '../../crdt/jsonValue.ts'
 import { documentJson } from '../../crdt/jsonView.ts'
 import type { Operation } from '../../crdt/operations.ts'
 import { readContent } from '../../crdt/read.ts'
@@ -98,6 +98,42 @@ const attempt = <Value>(run: () => Value): Value | undefined => {
     if (reason instanceof Misfit) return undefined
     throw reason
   }
+}
+
+/** What lies in a document: shared types and plain values in each other. */
+type Tree =
+  | { readonly text: string }
+  | { readonly list: readonly Tree[] }
+  | { readonly map: Readonly<Record<string, Tree>> }
+  | { readonly plain: Json }
+
+const tree: fc.Arbitrary<Tree> = fc.letrec<{ tree: Tree }>((tie) => ({
+  tree: fc.oneof(
+    { maxDepth: 3, depthSize: 'small' },
+    fc.record({ plain: value }),
+    fc.record({ text: fc.constantFrom('', 'text', 'a text 😀') }),
+    fc.record({ list: fc.array(tie('tree'), { maxLength: 3 }) }),
+    fc.record({ map: fc.dictionary(key, tie('tree'), { maxKeys: 3 }) }),
+  ),
+})).tree
+
+const grown = (branch: Tree): unknown => {
+  if ('text' in branch) return new Y.Text(branch.text)
+  if ('list' in branch) return Y.Array.from(branch.list.map(grown) as string[]) // of anything
+  if ('map' in branch) return new Y.Map(Object.entries(branch.map).map(([name, inner]) => [name, grown(inner)]))
+  return branch.plain
+}
+
+/** The shared types, by their paths, that a value agrees with in kind, and of lists in length. */
+const sharedIn = (present: unknown, put: Json | undefined, path = ''): [path: string, type: unknown][] => {
+  if (present instanceof Y.Text) return typeof put === 'string' ? [[path, present]] : []
+  if (present instanceof Y.Array) {
+    if (!Array.isArray(put)) return []
+    const inner = put.length === present.length ? put : []
+    return [[path, present], ...inner.flatMap((one, at) => sharedIn(present.get(at), one as Json, `${path}/${at}`))]
+  }
+  if (!(present instanceof Y.Map) || !isJsonObject(put)) return []
+  return [[path, present], ...Object.entries(put).flatMap(([name, one]) => sharedIn(present.get(name), one, `${path}/${name}`))]
 }
 
 describe('operations on a document', () => {
@@ -261,6 +297,56 @@ describe('operations on a document', () => {
     expect(structs.reduce((sum, { length }) => sum + length, 0)).toBe(3) // two units and one element
   })
 
+  it('keep every shared type whose new value is of its kind, with all that others do to it meanwhile', () => {
+    fc.assert(
+      fc.property(
+        fc.dictionary(key, tree, { maxKeys: 3 }),
+        fc.dictionary(key, value, { maxKeys: 3, noNullPrototype: true }),
+        (old, put) => {
+          const doc = new Y.Doc()
+          for (const [name, branch] of Object.entries(old)) doc.getMap('m').set(name, grown(branch))
+          const wasThere = sharedIn(doc.getMap('m'), put)
+          apply(doc, { op: 'add', path: '/m', value: put })
+          if (!isEqual(put, {})) expect(json(doc).m).toEqual(put)
+          const isThere = new Map(sharedIn(doc.getMap('m'), put))
+          for (const [path, type] of wasThere) expect(isThere.get(path) === type).toBe(true)
+          expect(edit(doc, { op: 'replace', path: '/m', value: put })).toEqual({ ok: true, update: none })
+        },
+      ),
+      { numRuns: 150 },
+    )
+  })
+
+  it('give a shared type at any place a value of its kind', () => {
+    const doc = made((one) => {
+      const page = new Y.XmlFragment()
+      page.insert(0, [new Y.XmlElement('paragraph'), new Y.XmlElement('rule')])
+      one.getMap('m').set(
+        'card',
+        new Y.Map<unknown>([
+          ['title', new Y.Text('Hello')],
+          ['page', page],
+          ['tags', new Y.Array()],
+        ]),
+      )
+      one.getArray('l').push([new Y.Text('one'), 1, new Y.Map([['a', 1]])])
+    })
+    const card = doc.getMap('m').get('card') as Y.Map<Y.AbstractType<unknown>>
+    const shared = [card, card.get('title'), card.get('page'), card.get('tags'), doc.getArray('l').get(0), doc.getArray('l').get(2)]
+    const [page, list] = [{ type: 'doc', content: [{ type: 'rule' }] }, ['two', 2, 3, { a: 2 }]]
+    apply(
+      doc,
+      { op: 'add', path: '/m/card', value: { title: 'Hello!', page, tags: ['x'] } },
+      { op: 'replace', path: '/l/2', value: { a: 2 } },
+      { op: 'add', path: '/l', value: list },
+    )
+    expect(json(doc)).toEqual({ m: { card: { title: 'Hello!', page, tags: ['x'] } }, l: list })
+    const stayed = [doc.getMap('m').get('card'), card.get('title'), card.get('page'), card.get('tags'), doc.getArray('l').get(0)]
+    expect([...stayed, doc.getArray('l').get(3)].map((type, at) => type === shared[at])).toEqual(Array(6).fill(true))
+    apply(doc, { op: 'add', path: '/m/card', value: { title: 'as one' }, as: 'plain' })
+    expect(doc.getMap('m').get('card')).toEqual({ title: 'as one' })
+  })
+
   it('write, take away and format in texts, in XML, too', () => {
     const doc = made((one) => one.getText('t').insert(0, 'bold plain', undefined))
     apply(
@@ -308,6 +394,7 @@ describe('operations on a document', () => {
       one.getText('t').insert(0, 'a😀b')
       one.getMap('m').set('plain', 'text')
       one.getArray('l').push([1])
+      one.getXmlFragment('x').push([new Y.XmlElement('p')])
     })
     const refused: readonly Operation[] = [
       { op: 'insert', path: '/t', index: 5, text: 'x' },
@@ -336,12 +423,22 @@ describe('operations on a document', () => {
       { op: 'remove', path: '/nothing' },
       { op: 'add', path: '/x/-', value: { text: 'no type' }, as: 'xml' },
       { op: 'move', from: '/m', path: '/m/m' },
+      { op: 'add', path: '/x/0/@__proto__', value: 1 },
+      { op: 'add', path: '/x/-', value: { type: 'text', text: 'x', marks: [{ type: '__proto__', attrs: {} }] }, as: 'xml' },
+      { op: 'add', path: '/m/~0~', value: 1 },
+      { op: 'add', path: '/l/-1', value: 1 },
+      { op: 'add', path: '/l/1e0', value: 1 },
+      { op: 'add', path: '/l/4294967296', value: 1 },
+      { op: 'remove', path: '/l/-' },
+      { op: 'add', path: '/t/constructor', value: 1 },
+      { op: 'remove', path: '/constructor' },
+      { op: 'remove', path: '/m/constructor' },
     ]
     for (const one of refused) {
       const result = edit(doc, { op: 'add', path: '/m/before', value: 1 }, one)
       expect([one, result]).toEqual([one, { ok: false, code: 'misfit', index: 1, detail: expect.any(String) }])
     }
-    expect(json(doc)).toEqual({ t: 'a😀b', m: { plain: 'text' }, l: [1] })
+    expect(json(doc)).toEqual({ t: 'a😀b', m: { plain: 'text' }, l: [1], x: { type: 'doc', content: [{ type: 'p' }] } })
     expect(({} as { admin?: boolean }).admin).toBe(undefined)
   })
 

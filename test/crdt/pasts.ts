@@ -3,7 +3,7 @@ import * as Y from 'yjs'
 import type { Content } from '../../crdt/content.ts'
 import { type PastChange, packChanges } from '../../crdt/history.ts'
 import { inspectUpdate, storedLimits } from '../../crdt/update.ts'
-import { random, session } from './sessions.ts'
+import { type Random, random, session } from './sessions.ts'
 import { trace } from './traces.ts'
 
 /** The characters of a text. */
@@ -137,4 +137,47 @@ export const typedTrace = (name: string) => {
     (index) => `agent${(updates[index] as { agent: number }).agent}`,
   )
   return { past, removedBy, endContent }
+}
+
+/**
+ * Several people with a document each: in each step one of them may read what others have sent, acts, and may send. The first step is the
+ * first person's and reaches everybody. What Yjs sweeps up on reading is sent, too, as providers do.
+ */
+export const together = (seed: number, steps: number, people: readonly string[], act: (doc: Y.Doc, person: number, r: Random) => void) => {
+  const r = random(seed)
+  const sent: { user: string; update: Uint8Array }[] = []
+  const docs = people.map((_, i) => {
+    const doc = new Y.Doc({ gc: r.below(2) === 0 })
+    doc.clientID = 10 + i
+    return doc
+  })
+  const unsent: Uint8Array[][] = people.map(() => [])
+  for (const [i, doc] of docs.entries())
+    doc.on('update', (update: Uint8Array, origin: unknown) => {
+      if (origin !== 'log') unsent[i]?.push(update)
+    })
+  const read = people.map(() => 0)
+  const reads = (i: number) => {
+    for (const { update } of sent.slice(read[i])) Y.applyUpdate(docs[i] as Y.Doc, update, 'log')
+    read[i] = sent.length
+  }
+  const sends = (i: number) => {
+    const updates = unsent[i]?.splice(0) ?? []
+    if (updates.length > 0) sent.push({ user: people[i] as string, update: Y.mergeUpdates(updates) })
+  }
+  for (let step = 0; step < steps; step++) {
+    const i = step === 0 ? 0 : r.below(people.length)
+    if (r.below(5) < 3) reads(i)
+    act(docs[i] as Y.Doc, i, r)
+    if (r.below(10) < 7) sends(i)
+    if (step === 0) {
+      sends(0)
+      for (const all of people.keys()) reads(all)
+    }
+  }
+  for (const i of people.keys()) sends(i)
+  return pastOf(
+    sent.map(({ update }) => update),
+    (index) => (sent[index] as { user: string }).user,
+  )
 }

@@ -1,10 +1,16 @@
 /** The forms in which a document is read: those that editors make of it themselves, and nothing that a browser would run. */
+import { getSchema } from '@tiptap/core'
+import { TaskItem, TaskList } from '@tiptap/extension-list'
+import type { DOMOutputSpec, Mark, Node } from '@tiptap/pm/model'
+import StarterKit from '@tiptap/starter-kit'
 import * as fc from 'fast-check'
 import { schema as basicSchema } from 'prosemirror-schema-basic'
 import { describe, expect, it } from 'vitest'
 import { prosemirrorJSONToYXmlFragment, yXmlFragmentToProsemirrorJSON } from 'y-prosemirror'
 import * as Y from 'yjs'
-import { escapeHtml, nodesHtml } from '../../crdt/html.ts'
+import { deltaHtml } from '../../crdt/deltaHtml.ts'
+import { nodesHtml } from '../../crdt/html.ts'
+import { escapeHtml } from '../../crdt/htmlAttributes.ts'
 import { editJson } from '../../crdt/jsonEdit.ts'
 import type { Json } from '../../crdt/jsonValue.ts'
 import { type ContentFormat, encodeContent, readContent } from '../../crdt/read.ts'
@@ -45,6 +51,40 @@ const page = {
   ],
 }
 
+// ── pages of Tiptap ────────────────────────────────────────────────────────────────────────────────────────────────
+
+const tiptap = getSchema([StarterKit, TaskList, TaskItem])
+const words = fc.constantFrom('words', '<b> & "quotes"').map((text) => ({ type: 'text', text }))
+const mark = fc.constantFrom(...['bold', 'italic', 'strike', 'underline', 'code'].map((type) => ({ type })), {
+  type: 'link',
+  attrs: { href: 'https://a.b/?c&d', title: 'T', target: '_self' },
+})
+const inline = fc.oneof(
+  words,
+  fc.constant({ type: 'hardBreak' }),
+  fc.tuple(words, mark).map(([text, one]) => ({ ...text, marks: [one] })),
+)
+const holding = (type: string, content: fc.Arbitrary<unknown>, attrs: Record<string, unknown> = {}) =>
+  fc.array(content, { minLength: 1, maxLength: 2 }).map((inner) => ({ type, attrs, content: inner }))
+const paragraph = holding('paragraph', inline)
+const inner = fc.oneof(
+  paragraph,
+  fc.constantFrom(...[1, 2, 6].map((level) => ({ type: 'heading', attrs: { level }, content: [text('Title')] }))),
+  fc.constantFrom(...[null, 'js', 'c++'].map((language) => ({ type: 'codeBlock', attrs: { language }, content: [text('a < b')] }))),
+  fc.constant({ type: 'horizontalRule' }),
+)
+const items = (type: string, attrs = {}) => fc.tuple(paragraph, inner).map((content) => ({ type, attrs, content }))
+const block = fc.oneof(
+  inner,
+  holding('blockquote', inner),
+  holding('bulletList', items('listItem')),
+  ...[{ start: 5 }, { start: 1 }, { start: 2, type: 'a' }, { type: 'I' }].map((attrs) => holding('orderedList', items('listItem'), attrs)),
+  ...[true, false].map((checked) => holding('taskList', items('taskItem', { checked }))),
+)
+const tiptapPage = fc.array(block, { minLength: 1, maxLength: 3 }).map((content) => tiptap.nodeFromJSON({ type: 'doc', content }))
+
+const docOf = (page: Node): Y.Doc => made((doc) => void prosemirrorJSONToYXmlFragment(tiptap, page.toJSON(), doc.getXmlFragment('prose')))
+
 describe('a document of ProseMirror', () => {
   const editorDoc = made((doc) => void prosemirrorJSONToYXmlFragment(basicSchema, page, doc.getXmlFragment('prosemirror')))
 
@@ -52,6 +92,32 @@ describe('a document of ProseMirror', () => {
     const theirs = yXmlFragmentToProsemirrorJSON(editorDoc.getXmlFragment('prosemirror'))
     const flat = { ...theirs, content: (theirs.content as Json[]).flat() }
     expect(readJson(editorDoc, 'prosemirror')).toEqual(JSON.parse(JSON.stringify(flat)))
+  })
+
+  it('of Tiptap is read as y-prosemirror reads it, and made of that again', () => {
+    const flat = (value: unknown): unknown => {
+      if (Array.isArray(value)) return value.flat().map(flat)
+      if (typeof value !== 'object' || value === null) return value
+      return Object.fromEntries(Object.entries(value).map(([name, inner]) => [name, flat(inner)]))
+    }
+    fc.assert(
+      fc.property(tiptapPage, (page) => {
+        const doc = docOf(page)
+        const found = readJson(doc, 'prosemirror')
+        expect(found).toEqual(JSON.parse(JSON.stringify(flat(yXmlFragmentToProsemirrorJSON(doc.getXmlFragment('prose'))))))
+        expect(tiptap.nodeFromJSON(found).eq(page)).toBe(true)
+        const operations = new TextEncoder().encode(JSON.stringify([{ op: 'add', path: '/prose', value: found, as: 'xml' }]))
+        const again = editJson(none, [], operations, 1, limits)
+        if (!again.ok) throw new Error(again.detail)
+        expect(
+          readJson(
+            made((one) => Y.applyUpdate(one, again.update)),
+            'prosemirror',
+          ),
+        ).toEqual(found)
+      }),
+      { numRuns: 100 },
+    )
   })
 
   it('that is made of JSON is what y-prosemirror makes of it', () => {
@@ -142,47 +208,183 @@ describe('HTML', () => {
     "' onload='x",
     'javascript:alert(1)',
     ' java\tscript:alert(1)',
+    '\u0001javascript:alert(1)',
+    'JaVaScRiPt&colon;alert(1)',
     'data:text/html,<script>',
+    'data:image/svg+xml,<svg onload=alert(1)>',
     'vbscript:x',
+    'url(javascript:alert(1))',
+    'red; background: url(https://a.b)',
+    'red\\;x',
+    'expression(alert(1))',
+    'rgb(1,2,3);x',
     '</p><img src=x onerror=1>',
     '--><svg/onload=1>',
-    'paragraph',
-    'link',
-    'image',
     'constructor',
     '__proto__',
+    'red',
+    'center',
   )
+  const names = fc.constantFrom(
+    ...'paragraph heading blockquote bulletList orderedList ordered_list listItem taskList taskItem codeBlock table tableRow'.split(' '),
+    ...'tableCell tableHeader hardBreak horizontalRule image mention text doc constructor __proto__ <b> details'.split(' '),
+  )
+  const marks = fc.constantFrom('link', 'highlight', 'textStyle', 'bold', 'code', 'comment', 'constructor', '__proto__', '<b>')
+  const values = fc.oneof(nasty, fc.integer(), fc.boolean(), fc.constantFrom(null, [1, 2], ['1'], {}), fc.double())
   const attrs = fc.dictionary(
-    fc.constantFrom('href', 'src', 'alt', 'title', 'level', 'colspan', 'onclick', 'style'),
-    fc.oneof(nasty, fc.integer()),
+    fc.constantFrom(
+      ...'href src alt title level colspan rowspan colwidth onclick style class target rel start order type language checked'.split(' '),
+      ...'color backgroundColor fontFamily fontSize lineHeight textAlign align id label mentionSuggestionChar width height'.split(' '),
+    ),
+    values as fc.Arbitrary<Json>,
+    { maxKeys: 8 },
   )
   const node = fc.letrec<{ node: Json }>((tie) => ({
     node: fc.oneof(
       { maxDepth: 3 },
-      fc.record({ type: fc.constant('text'), text: nasty, marks: fc.array(fc.record({ type: nasty, attrs }), { maxLength: 3 }) }),
-      fc.record({ type: nasty, attrs, content: fc.array(tie('node'), { maxLength: 3 }) }),
+      fc.record({ type: fc.constant('text'), text: nasty, marks: fc.array(fc.record({ type: marks, attrs }), { maxLength: 3 }) }),
+      fc.record({ type: names, attrs, content: fc.array(tie('node'), { maxLength: 3 }) }),
     ) as fc.Arbitrary<Json>,
   })).node
+  const formatNames = fc.oneof(
+    fc.constantFrom(...'link script color background size font header list align code-block blockquote bold highlight'.split(' ')),
+    nasty,
+  )
+  const part = fc.record({
+    insert: fc.oneof(nasty, fc.constant('\n'), fc.dictionary(fc.oneof(nasty, fc.constant('image')), values)) as fc.Arbitrary<Json>,
+    attributes: fc.dictionary(formatNames, values, { maxKeys: 4 }) as fc.Arbitrary<{ [name: string]: Json }>,
+  })
 
-  it('has no tag, attribute or scheme beyond those that are meant, whatever is in the document', () => {
-    const tag = /<(\/?)([a-z0-9]+)((?: [a-z-]+="[^"<>]*")*)>/g
+  const tag = /<(\/?)([a-z0-9]+)((?: [a-z-]+="[^"<>]*")*)>/g
+  const tags = /^(p|h[1-6]|a|img|strong|em|u|s|code|mark|sub|sup|span|div|pre|br|hr|blockquote|ul|ol|li|label|input|table|tbody|tr|td|th)$/
+  const kinds =
+    /^(href|src|alt|title|rel|target|width|height|colspan|rowspan|colwidth|start|type|class|checked|style|data-(type|checked|color|id|label|list|language|mention-suggestion-char))$/
+  const styles =
+    /^((text-align|color|background-color|font-family|font-size|line-height): [^;:()\\<>]*(\((?<!url\()[\w\s.,%/+-]*\))?(; |$))*$/
+  const isHarmless = (html: string): void => {
+    expect(html.replace(tag, '')).not.toMatch(/[<>"']/)
+    for (const [, , name, attributes = ''] of html.matchAll(tag)) {
+      expect(name).toMatch(tags)
+      const found = [...attributes.matchAll(/ ([a-z-]+)="([^"]*)"/g)]
+      expect(new Set(found.map(([, key]) => key)).size).toBe(found.length)
+      for (const [, key, value = ''] of found) {
+        expect(key).toMatch(kinds)
+        if (key === 'href' || key === 'src')
+          expect(value.replaceAll('\u0001', '').replace(/\s/g, '')).not.toMatch(/^(javascript|data|vbscript|url):/i)
+        if (key === 'style') expect(value.replaceAll(/&(quot|#39);/g, '')).toMatch(styles)
+        if (key === 'class') expect(value).toMatch(/^language-[\w+#.-]+$/)
+        if (key === 'type') expect(value).toMatch(/^([aAiI]|checkbox)$/)
+      }
+    }
+  }
+
+  it('has no tag, attribute, scheme or style beyond those that are meant, whatever is in the document', () => {
     fc.assert(
-      fc.property(fc.array(node, { maxLength: 4 }), (nodes) => {
-        const html = nodesHtml(nodes)
-        expect(html.replace(tag, '')).not.toMatch(/[<>"']/)
-        for (const [, , name, attributes = ''] of html.matchAll(tag)) {
-          expect(name).toMatch(/^(p|h[1-6]|a|img|strong|em|u|s|code|mark|sub|sup|span|div|pre|br|hr)$/)
-          for (const [, key, value = ''] of attributes.matchAll(/ ([a-z-]+)="([^"]*)"/g)) {
-            expect(key).toMatch(/^(href|src|alt|title|rel|data-type|colspan|rowspan)$/)
-            if (key === 'href' || key === 'src') expect(value.replace(/\s/g, '')).not.toMatch(/^(javascript|data|vbscript):/i)
-          }
-        }
-      }),
+      fc.property(fc.array(node, { maxLength: 4 }), (nodes) => isHarmless(nodesHtml(nodes))),
       { numRuns: 500 },
+    )
+    fc.assert(
+      fc.property(fc.array(part, { maxLength: 4 }), (delta) => isHarmless(deltaHtml(delta))),
+      { numRuns: 300 },
     )
     expect(escapeHtml(`<&>"'`)).toBe('&lt;&amp;&gt;&quot;&#39;')
   })
+
+  it('of the nodes and marks of Tiptap is what Tiptap makes of them', () => {
+    fc.assert(
+      fc.property(tiptapPage, (page) => {
+        expect(inOrder(read(docOf(page), 'html'))).toBe(inOrder(tiptapHtml(page)))
+      }),
+      { numRuns: 100 },
+    )
+  })
+
+  it('says what is meant by extensions that are common: alignment, colours, tables, pictures, mentions', () => {
+    const html = (type: string, attrs: Record<string, Json>, ...content: Json[]) => nodesHtml([{ type, attrs, content }])
+    const marked = (type: string, attrs: Record<string, Json>) => nodesHtml([{ type: 'text', text: 'x', marks: [{ type, attrs }] }])
+    const one = text('x')
+    expect(html('paragraph', { textAlign: 'center' }, one)).toBe('<p style="text-align: center">x</p>')
+    expect(html('heading', { level: 2, textAlign: 'right' }, one)).toBe('<h2 style="text-align: right">x</h2>')
+    expect(html('paragraph', { textAlign: 'middle' }, one)).toBe('<p>x</p>')
+    expect(html('codeBlock', { language: 'js" onclick="x' }, one)).toBe('<pre><code>x</code></pre>')
+    expect(marked('highlight', { color: '#ffcc00' })).toBe(
+      '<mark data-color="#ffcc00" style="background-color: #ffcc00; color: inherit">x</mark>',
+    )
+    expect(marked('highlight', { color: 'red;x' })).toBe('<mark>x</mark>')
+    expect(marked('textStyle', { color: 'rgb(1, 2, 3)', fontFamily: 'Comic Sans MS, "x"', fontSize: '12px', lineHeight: 1.5 })).toBe(
+      '<span style="color: rgb(1, 2, 3); font-family: Comic Sans MS, &quot;x&quot;; font-size: 12px; line-height: 1.5">x</span>',
+    )
+    expect(marked('textStyle', { color: 'url(//a.b)', backgroundColor: 'var(--x)' })).toBe(
+      '<span style="background-color: var(--x)">x</span>',
+    )
+    expect(marked('superscript', {}) + marked('subscript', {})).toBe('<sup>x</sup><sub>x</sub>')
+    expect(marked('link', { href: 'sms:+123', target: '_blank', class: 'x', rel: 'x' })).toBe(
+      '<a href="sms:+123" target="_blank" rel="noopener noreferrer nofollow">x</a>',
+    )
+    expect(html('image', { src: 'a.png', alt: 'A', width: 120, height: '50%', title: null, onload: 'x' })).toBe(
+      '<img src="a.png" alt="A" width="120" height="50%">',
+    )
+    const cells: Json[] = [
+      { type: 'tableHeader', attrs: { colspan: 2, rowspan: 1, colwidth: [100, 200] }, content: [one] },
+      { type: 'tableCell', attrs: { colspan: '2"', colwidth: ['1'], align: 'right' }, content: [one] },
+    ]
+    expect(html('table', {}, { type: 'tableRow', content: cells })).toBe(
+      '<table><tbody><tr><th colspan="2" rowspan="1" colwidth="100,200">x</th><td style="text-align: right">x</td></tr></tbody></table>',
+    )
+    expect(html('mention', { id: 7, label: '<Ann>', mentionSuggestionChar: '@' })).toBe(
+      '<span data-type="mention" data-id="7" data-label="&lt;Ann&gt;" data-mention-suggestion-char="@">@&lt;Ann&gt;</span>',
+    )
+    expect(html('text', { x: 1 })).toBe('<span data-type="text"></span>') // an element of this name is no text
+  })
+
+  it('of a text says what the formats of Quill mean', () => {
+    const lines = (...parts: [string, Record<string, Json>?][]) =>
+      deltaHtml(parts.map(([insert, attributes]) => ({ insert, ...(attributes && { attributes }) })))
+    expect(lines(['x', { color: 'red', size: '12px' }], ['\n', { align: 'center' }])).toBe(
+      '<p style="text-align: center"><span style="font-size: 12px"><span style="color: red">x</span></span></p>',
+    )
+    expect(lines(['a'], ['\n', { list: 'checked' }], ['b'], ['\n', { list: 'unchecked' }])).toBe(
+      '<ul><li data-list="checked">a</li><li data-list="unchecked">b</li></ul>',
+    )
+    expect(lines(['a'], ['\n', { 'code-block': 'js' }], ['b'], ['\n', { 'code-block': true }])).toBe(
+      '<pre data-language="js">a\n</pre><pre>b\n</pre>',
+    )
+    expect(lines(['a'], ['\n', { header: 2, align: 'right' }])).toBe('<h2 style="text-align: right">a</h2>')
+  })
 })
+
+/** What Tiptap writes: the specification of an element that each of its nodes and marks makes of itself. */
+const tiptapHtml = (page: Node): string => {
+  const spelled = (spec: DOMOutputSpec, content: string): string => {
+    const [name, ...rest] = spec as unknown as [string, ...unknown[]]
+    const [first] = rest
+    const hasAttributes = typeof first === 'object' && first !== null && !Array.isArray(first)
+    const given = Object.entries(hasAttributes ? first : {}).filter(([, value]) => value !== null && value !== undefined)
+    const attributes = given.map(([key, value]) => ` ${key}="${escapeHtml(String(value))}"`).join('')
+    const inner = (hasAttributes ? rest.slice(1) : rest).map((one) => (one === 0 ? content : spelled(one as DOMOutputSpec, content)))
+    return `<${name}${attributes}>${['br', 'hr', 'input'].includes(name) ? '' : `${inner.join('')}</${name}>`}`
+  }
+  const nodeHtml = (node: Node): string => {
+    if (node.isText)
+      return node.marks.reduceRight(
+        (inner, mark) => spelled((mark.type.spec.toDOM as (mark: Mark, inline: boolean) => DOMOutputSpec)(mark, true), inner),
+        escapeHtml(node.text ?? ''),
+      )
+    return spelled((node.type.spec.toDOM as (node: Node) => DOMOutputSpec)(node), node.children.map(nodeHtml).join(''))
+  }
+  return page.children.map(nodeHtml).join('')
+}
+
+/** With the attributes of each tag in the order of the alphabet. */
+const inOrder = (html: string): string =>
+  html.replace(
+    /<([a-z0-9]+)((?: [a-z-]+="[^"]*")+)>/g,
+    (_, name: string, all: string) =>
+      `<${name}${all
+        .match(/ [a-z-]+="[^"]*"/g)
+        ?.sort()
+        .join('')}>`,
+  )
 
 describe('an update of the whole', () => {
   it('is one, and has what somebody lacks', () => {

@@ -50,7 +50,11 @@ const removalMs = 4_000
 const pingSlackBytes = 64
 
 /** What a document may report as an error when the disk refuses something. That its journal has moved is none of it: it writes alone. */
-const expectedErrors = ['a document could not be stored; it is kept and tried again', 'a document could not be compacted']
+const expectedErrors = [
+  'a document could not be stored; it is kept and tried again',
+  'a document could not be compacted',
+  'the history of a document could not be pruned',
+]
 
 const expectedDeadLetters: readonly ErrorCode[] = ['actor.stopped', 'system.closed']
 
