@@ -1,0 +1,126 @@
+/** Answers that take long, and how many client ids a document may have. */
+import { describe, expect, it } from 'vitest'
+import * as Y from 'yjs'
+import { DocumentAnswers } from '../../actors/documentAnswers.ts'
+import type { Cut } from '../../crdt/cut.ts'
+import { type Answer, DocumentState } from '../../crdt/document.ts'
+import type { Inspected } from '../../crdt/merge.ts'
+import { inspect, unpacked } from '../../crdt/packedInspection.ts'
+import type { Rejection } from '../../crdt/rejection.ts'
+import { inspectUpdate, storedLimits } from '../../crdt/update.ts'
+import { type DocumentWork, documentWork } from '../../crdt/work.ts'
+import { chain, crowd, stateVector } from '../support/craftedUpdates.ts'
+import { DocumentHouse, updateOf } from './documentHouse.ts'
+
+const clients = 4_500
+const nothing = Uint8Array.of(0)
+const plain = updateOf('x')
+/** Texts are compared sooner than bytes. */
+const shown = (answer: Answer | Rejection) =>
+  answer.ok ? { ...answer, updates: answer.updates.map((update) => Buffer.from(update).toString('base64')) } : answer
+const rich = ((): Uint8Array => {
+  const doc = new Y.Doc()
+  doc.clientID = 1_000_000
+  const paragraph = new Y.XmlText()
+  doc.getXmlFragment('page').push([paragraph])
+  paragraph.insert(0, 'some words')
+  paragraph.format(2, 4, { bold: true })
+  return Y.encodeStateAsUpdate(doc)
+})()
+
+const documents: [string, () => DocumentState][] = [
+  ['a snapshot of many clients', () => DocumentState.load(chain(clients), [plain], 4_096) as DocumentState],
+  ['one of them with markup', () => DocumentState.load(chain(clients), [rich], 4_096) as DocumentState],
+  ['an import of many clients', () => DocumentState.load(plain, [chain(clients)], 4_096) as DocumentState],
+  ['one into a document with markup', () => DocumentState.load(rich, [chain(clients), chain(clients + 5_000)], 4_096) as DocumentState],
+]
+const readers: [string, Uint8Array][] = [
+  ['nothing', nothing],
+  ['half of it', stateVector(clients / 2)],
+  ['something else', Y.encodeStateVectorFromUpdate(updateOf('else'))],
+]
+
+describe('an answer that takes long', () => {
+  for (const [document, load] of documents)
+    for (const [reader, vector] of readers)
+      it(`[BGA17] is the same when its cuts are made elsewhere: ${document}, for somebody who has ${reader}`, () => {
+        const state = load()
+        const made = new Map<Inspected, Cut>()
+        for (let costly = state.costly(vector, made); costly !== undefined; costly = state.costly(vector, made)) {
+          const cut = documentWork.cutElsewhere(...costly.given)
+          made.set(costly.source, cut)
+          state.keep(costly, cut)
+        }
+        expect(made.size).toBeGreaterThan(0)
+        const expected = shown(load().answer(vector))
+        expect(shown(state.answer(vector, made))).toEqual(expected)
+        expect(shown(state.answer(vector))).toEqual(expected)
+      })
+
+  it('[BGA17] an inspection that was made elsewhere leads to the same verdict', () => {
+    for (const update of [chain(50), crowd(50), rich]) {
+      const [here, there] = [inspectUpdate(update, storedLimits), unpacked(inspect(update, storedLimits))]
+      for (const state of [DocumentState.empty(), DocumentState.load(chain(20), []), DocumentState.load(update, [])]) {
+        if (!(state instanceof DocumentState) || !here.ok || !there.ok) throw new Error('all are readable')
+        const verdict = (inspection: typeof here) => (state.examine(update, storedLimits, inspection) as { verdict?: string }).verdict
+        expect(verdict(there)).toBe(verdict(here))
+        expect(state.hasNewStructs(there)).toBe(state.hasNewStructs(here))
+        expect(state.contributors(there)).toEqual(state.contributors(here))
+      }
+      if (here.ok && there.ok) expect(there.ranges).toEqual(here.ranges)
+    }
+  })
+
+  const answering = () => {
+    const content = DocumentState.load(chain(clients), []) as DocumentState // it is readable
+    const jobs: (() => void)[] = []
+    const run = (name: 'cutElsewhere', ...given: Parameters<typeof documentWork.cutElsewhere>) =>
+      new Promise((resolve) => jobs.push(() => resolve(documentWork[name](...given))))
+    const answers = new DocumentAnswers({ run } as unknown as DocumentWork, () => content) // nothing else is asked for
+    const answer = (vector: Uint8Array) =>
+      new Promise<Answer | Rejection>((resolve) => answers.answer(vector, (promise, done) => void promise.then(done), resolve))
+    return { content, jobs, answer }
+  }
+
+  it('[BGA15] is made once for all who ask the same, at the same time or later', async () => {
+    const { content, jobs, answer } = answering()
+    const asked = [answer(nothing), answer(nothing), answer(nothing)]
+    expect(jobs.length).toBe(1)
+    jobs[0]?.()
+    const [first, ...others] = (await Promise.all(asked)).map(shown)
+    for (const other of others) expect(other).toEqual(first)
+    expect(shown(await answer(nothing))).toEqual(first)
+    expect(jobs.length).toBe(1)
+    expect(first).toEqual(shown(content.answer(nothing)))
+  })
+
+  it('[BGA15] is made anew when the document was compacted meanwhile', async () => {
+    const { content, jobs, answer } = answering()
+    const asked = answer(nothing)
+    content.add(updateOf('later'))
+    const compacted = documentWork.compact(content.snapshot, content.tail)
+    if (!compacted.ok) throw new Error(compacted.code)
+    content.replace(compacted.snapshot, 1)
+    jobs[0]?.()
+    await Promise.resolve()
+    await new Promise((resolve) => setImmediate(resolve))
+    jobs[1]?.()
+    expect(shown(await asked)).toEqual(shown(content.answer(nothing)))
+  })
+})
+
+describe('a document with as many client ids as it may have', () => {
+  it('[BGA16] takes changes of those who have written, and refuses others', async () => {
+    const house = await DocumentHouse.open({ clientIds: 3 })
+    const writers = [1, 2, 3].map((id) => Object.assign(new Y.Doc(), { clientID: id }))
+    for (const doc of writers) {
+      doc.getText('text').insert(0, 'x')
+      await house.append('plan', Y.encodeStateAsUpdate(doc))
+    }
+    const first = writers[0] as Y.Doc
+    first.getText('text').insert(0, 'y')
+    await house.append('plan', Y.encodeStateAsUpdate(first))
+    await expect(house.append('plan', updateOf('z'))).rejects.toMatchObject({ code: 'document.full', detail: 'documents.clientIds 3' })
+    expect([...(await house.text('plan'))].sort().join('')).toBe('xxxy')
+  })
+})
