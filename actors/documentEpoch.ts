@@ -3,7 +3,7 @@
  * retired, for merging both would double the content for everybody.
  */
 import { bringsRetired, joinVectors, knowsRetired } from '../crdt/retired.ts'
-import { decodeStateVector, type StateVector } from '../crdt/stateVector.ts'
+import type { StateVector } from '../crdt/stateVector.ts'
 import type { UpdateInspection } from '../crdt/update.ts'
 import type { DocumentLog } from './documentLog.ts'
 import { type DocumentRecord, type RecordJournal, retire, retiredOf } from './documentRecord.ts'
@@ -49,7 +49,7 @@ export class DocumentEpoch {
   hasOldVector(encoded: Uint8Array): string | undefined {
     const retired = this.#retiredVector
     if (retired === undefined) return undefined
-    const vector = decodeStateVector(encoded)
+    const vector = this.#log.document.vectorOf(encoded)
     if ('ok' in vector) return undefined // it will be refused for what it is
     return knowsRetired(vector, this.#log.document.stateVector, retired) ? hasBegunAnew : undefined
   }

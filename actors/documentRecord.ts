@@ -98,7 +98,7 @@ export const absence = ({ renamedTo }: Pick<DocumentRecord, 'renamedTo'>): Troup
 
 export const retiredOf = ({ retired }: DocumentRecord): StateVector | undefined => {
   if (retired === undefined) return undefined
-  const vector = decodeStateVector(base64.decode(retired), Number.POSITIVE_INFINITY)
+  const vector = decodeStateVector(base64.decode(retired))
   return 'ok' in vector ? undefined : vector // it was encoded here
 }
 

@@ -54,6 +54,9 @@ export interface CompactionPolicy {
 
 export const compactionPolicy: CompactionPolicy = { updates: 500, share: 0.02, bytes: 1024 * 1024 }
 
+/** In a state vector. 200 000 take 1.4 MB on the wire. */
+const mostForeignClients = 200_000
+
 /** Updates that are joined for newcomers. A closed batch is never joined again; the open one at most once for each change. */
 const batchSize = 64
 /** ... or bytes: what is large is not joined again with each keystroke that follows it. */
@@ -249,6 +252,11 @@ export class DocumentState {
     return clients.size > 0 && this.#vector.size + clients.size > most
   }
 
+  /** What somebody else has. It may know twice as many clients as there are here: those whose changes were refused, or come with it. */
+  vectorOf(bytes: Uint8Array): StateVector | Rejection {
+    return decodeStateVector(bytes, Math.max(mostForeignClients, 2 * this.#vector.size))
+  }
+
   /** Client ids under which an update brings content. */
   contributors(inspection: UpdateInspection): readonly number[] {
     const clients: number[] = []
@@ -288,7 +296,7 @@ export class DocumentState {
    * `made`: cuts that were made elsewhere, because they were `costly`.
    */
   answer(vectorBytes?: Uint8Array, made: ReadonlyMap<Inspected, Cut> = new Map()): Answer | Rejection {
-    const vector = vectorBytes === undefined ? new Map<number, number>() : decodeStateVector(vectorBytes)
+    const vector = vectorBytes === undefined ? new Map<number, number>() : this.vectorOf(vectorBytes)
     if ('ok' in vector) return vector
     const cuts = [made.get(this.#snapshot) ?? this.#snapshotCut(vectorBytes, vector)]
     const before: Inspected[] = [this.#snapshot]
@@ -301,7 +309,7 @@ export class DocumentState {
 
   /** The next cut that such an answer needs and that takes so long that it should be made elsewhere. */
   costly(vectorBytes: Uint8Array, made: ReadonlyMap<Inspected, Cut> = new Map()): CostlyCut | undefined {
-    const vector = decodeStateVector(vectorBytes)
+    const vector = this.vectorOf(vectorBytes)
     if ('ok' in vector) return undefined
     const source = this.#snapshot
     const key = keyOf(source, vectorBytes, vector)

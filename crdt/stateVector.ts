@@ -15,7 +15,7 @@ const clockTooHigh = new Refusal('clock', 'a clock in the state vector is above 
 const tooMany = new Refusal('too_many_clients', 'the state vector has more clients than the limit')
 
 /** `maxClients`: each browser tab that ever wrote is one. 100 000 take ~700 KB on the wire. */
-export const decodeStateVector = (bytes: Uint8Array, maxClients = 100_000): StateVector | Rejection =>
+export const decodeStateVector = (bytes: Uint8Array, maxClients = Number.POSITIVE_INFINITY): StateVector | Rejection =>
   rejecting(() => {
     const cursor = new Cursor().open(bytes)
     const count = cursor.count(2)

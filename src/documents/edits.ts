@@ -120,7 +120,7 @@ export class DocumentEdits {
   /** The document cannot tell from bytes whether something was deleted before: a repetition would be one more change each time. */
   async #news({ snapshot, tail, stateVector }: DocumentBytes, update: Uint8Array): Promise<Uint8Array> {
     const inspection = inspectUpdate(update, updateLimits)
-    const known = decodeStateVector(stateVector, Number.POSITIVE_INFINITY)
+    const known = decodeStateVector(stateVector)
     if (!inspection.ok || 'ok' in known || inspection.deleteRanges === 0) return update
     if (hasNewStructs(inspection, known)) return update
     return (await this.#options.work.run('integrablePart', snapshot, tail, update.slice())) ?? emptyUpdate

@@ -51,6 +51,7 @@ const largeBytes = 4 * 1024 * 1024
 
 interface Waiting {
   readonly job: Job
+  readonly moved: readonly ArrayBuffer[]
   readonly bytes: number
   readonly resolve: (result: unknown) => void
   readonly reject: (error: unknown) => void
@@ -60,24 +61,24 @@ interface Waiting {
 const fieldsOf = (value: unknown): readonly [string, unknown][] | undefined =>
   typeof value === 'object' && value !== null && Object.getPrototypeOf(value) === Object.prototype ? Object.entries(value) : undefined
 
-/** Copied once, into memory that the thread sees, too: a clone is two copies, and 20 MB take 15 ms in each. */
-const sharedBytes = 64 * 1024
+/**
+ * What has so many bytes is copied once and handed over: a clone is two copies, and 20 MB take 15 ms in each. Not as shared memory: the
+ * collector does not count that, and 2.5 GB of it lie there before it looks.
+ */
+const movedBytes = 64 * 1024
 
-/** A clone of a view clones all that lies behind it, so a view becomes a buffer of its own. */
-const own = (value: unknown): unknown => {
+/** A clone of a view clones all that lies behind it, so a view becomes a buffer of its own. `moved`: those that are handed over. */
+const own = (value: unknown, moved: ArrayBuffer[]): unknown => {
   if (value instanceof Uint8Array) {
-    if (value.length >= sharedBytes) return shared(value)
-    return value.byteLength === value.buffer.byteLength ? value : value.slice()
+    const isMoved = value.length >= movedBytes
+    if (!isMoved && value.byteLength === value.buffer.byteLength) return value
+    const copy = new Uint8Array(value) // not `slice`, which gives a `Buffer` a place in a pool
+    if (isMoved) moved.push(copy.buffer)
+    return copy
   }
-  if (Array.isArray(value)) return value.map(own)
+  if (Array.isArray(value)) return value.map((part) => own(part, moved))
   const fields = fieldsOf(value)
-  return fields === undefined ? value : Object.fromEntries(fields.map(([name, field]) => [name, own(field)]))
-}
-
-const shared = (bytes: Uint8Array): Uint8Array => {
-  const copy = new Uint8Array(new SharedArrayBuffer(bytes.length))
-  copy.set(bytes)
-  return copy
+  return fields === undefined ? value : Object.fromEntries(fields.map(([name, field]) => [name, own(field, moved)]))
 }
 
 const sizeOf = (value: unknown): number => {
@@ -118,10 +119,10 @@ class Thread {
     this.#worker ??= this.#start()
     this.#worker.ref()
     clearTimeout(this.#timer)
-    const { job, bytes } = this.#running
+    const { job, moved, bytes } = this.#running
     this.#timer = setTimeout(() => this.#worker?.terminate(), this.#limitMs(job.name))
     if (bytes >= largeBytes) this.#hasSeenLarge = true
-    this.#worker.postMessage(job)
+    this.#worker.postMessage(job, moved)
   }
 
   #start(): Worker {
@@ -192,7 +193,9 @@ export class DocumentWorker implements DocumentWork {
         const run = documentWork[name] as (...given: unknown[]) => ReturnType<(typeof documentWork)[Name]> // `given` fits `name`
         return resolve(run(...given))
       }
-      this.#waiting.push({ job: { name, given: given.map(own) }, bytes, resolve: resolve as (result: unknown) => void, reject })
+      const moved: ArrayBuffer[] = []
+      const job = { name, given: given.map((value) => own(value, moved)) }
+      this.#waiting.push({ job, moved, bytes, resolve: resolve as (result: unknown) => void, reject })
       // What is urgent goes to its own thread even when all are free: the other one may not have been started yet.
       for (const thread of this.#threads) if (thread.isFree) thread.next()
     })
