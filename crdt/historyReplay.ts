@@ -148,7 +148,7 @@ export const trace = (material: Material, { after, upTo }: Period, { gapMs, want
   const doc = replay(material, after, { gc: false })
   const inserted = new Attribution()
   const deleted = new Attribution()
-  const stillborn: Y.Item[] = []
+  const stillborn: Stillborn[] = []
   let edit: (Edit & { readonly by: { ended: number } }) | undefined
   const editOf = (change: PastChange): Edit => {
     const { author, time } = change
@@ -166,21 +166,20 @@ export const trace = (material: Material, { after, upTo }: Period, { gapMs, want
       const end = Y.getState(doc.store, client)
       if (end > start) inserted.add(client, start, end - start, now)
     }
+    const isIntended = intention(update)
     for (const [client, ranges] of deletions.clients)
-      for (const { clock, len } of ranges) {
-        const isNew = clock >= (before.get(client) ?? Number.POSITIVE_INFINITY)
-        const dead = isNew ? stillbornOf(doc, update, client, clock, len) : none
-        if (dead.length === 0) deleted.add(client, clock, len, now)
-        stillborn.push(...dead)
-      }
+      for (const { clock, len } of ranges)
+        if (clock < (before.get(client) ?? Number.POSITIVE_INFINITY)) deleted.add(client, clock, len, now)
+        else
+          for (const item of itemsIn(doc, client, clock, len))
+            if (isIntended(item.id)) deleted.add(client, item.id.clock, item.length, now)
+            else stillborn.push({ item, clock: item.id.clock, length: item.length })
   })
   inserted.settle()
   deleted.settle()
   bookStillborn(stillborn, inserted, deleted)
   return { doc, inserted, deleted }
 }
-
-const none: readonly never[] = []
 
 /** Of the clients that an update brings something of: what of them is known already. */
 const clocksBefore = ({ store }: Y.Doc, update: Uint8Array): ReadonlyMap<number, number> => {
@@ -206,31 +205,53 @@ const deletionsOf = (transaction: Y.Transaction, act: () => void): Y.Transaction
   }
 }
 
-/**
- * What an update inserts where everything is gone by then, or as a value of a key that has a newer one: Yjs deletes it when it comes,
- * without the update saying so.
- */
-const stillbornOf = ({ store }: Y.Doc, update: Uint8Array, client: number, clock: number, length: number): readonly Y.Item[] => {
-  const intended = Y.mergeDeleteSets([Y.decodeUpdate(update).ds])
+/** Whether an update itself lists a deletion; it is read when that is asked for the first time. */
+const intention = (update: Uint8Array): ((id: Y.ID) => boolean) => {
+  let listed: Y.Transaction['deleteSet'] | undefined
+  return (id) => {
+    listed ??= Y.mergeDeleteSets([Y.decodeUpdate(update).ds])
+    return Y.isDeleted(listed, id)
+  }
+}
+
+function* itemsIn({ store }: Y.Doc, client: number, clock: number, length: number): Iterable<Y.Item> {
   const structs = store.clients.get(client) ?? []
-  const found: Y.Item[] = []
   for (let at = Y.findIndexSS(structs, clock); at < structs.length; at++) {
     const struct = structs[at] as Y.Item | Y.GC // below the length
     if (struct.id.clock >= clock + length) break
-    if (struct instanceof Y.Item && !Y.isDeleted(intended, struct.id)) found.push(struct)
+    if (struct instanceof Y.Item) yield struct
   }
-  return found
 }
 
-/** It was deleted by whoever deleted what it lies in, or set the newer value. Those come in an order in which parents come first. */
-const bookStillborn = (items: readonly Y.Item[], inserted: Attribution, deleted: Attribution): void => {
+/**
+ * What an update inserts where everything is gone by then, or as a value of a key that has a newer one: Yjs deletes it when it comes,
+ * without the update saying so. With the clocks that it had then; it may be joined with others later.
+ */
+interface Stillborn {
+  readonly item: Y.Item
+  readonly clock: number
+  readonly length: number
+}
+
+/** It was deleted by whoever deleted what it lies in, or set the newer value. */
+const bookStillborn = (all: readonly Stillborn[], inserted: Attribution, deleted: Attribution): void => {
+  const unbooked = new Set(all.map(({ item }) => item))
   const booked = new Map<Y.Item, Edit | undefined>()
+  const parentOf = (item: Y.Item): Y.Item | null => (item.parent as AnyType)._item // of an integrated item
   const culpritOf = (item: Y.Item): Edit | undefined => {
-    const parent = (item.parent as AnyType)._item // of an integrated item
+    let at = item
+    let parent = parentOf(at)
+    for (; parent !== null && unbooked.has(parent); parent = parentOf(at)) at = parent
     if (parent?.deleted) return booked.has(parent) ? booked.get(parent) : deleted.editOf(parent.id)
-    return item.right === null ? undefined : inserted.editOf(item.right.id)
+    return at.right === null ? undefined : inserted.editOf(at.right.id)
   }
-  for (const item of items) booked.set(item, culpritOf(item))
-  for (const [{ id, length }, edit] of booked) if (edit !== undefined) deleted.add(id.client, id.clock, length, edit)
+  for (const { item } of all) {
+    booked.set(item, culpritOf(item))
+    unbooked.delete(item)
+  }
+  for (const { item, clock, length } of all) {
+    const edit = booked.get(item)
+    if (edit !== undefined) deleted.add(item.id.client, clock, length, edit)
+  }
   deleted.settle()
 }

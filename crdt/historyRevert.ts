@@ -100,15 +100,20 @@ const holdersOf = (item: Y.Item, undone: Undone): readonly Y.Item[] => {
   return found
 }
 
-/** Without the first clock of each of these, which have no other. */
+/** Without the first clock of each of these, which have no other. What is given is in order. */
 function* apartFrom(all: Attribution, items: readonly Y.Item[]): Iterable<readonly [client: number, clock: number, length: number]> {
-  const clocks = new Map<number, number[]>()
-  for (const { id } of items) clocks.set(id.client, [...(clocks.get(id.client) ?? []), id.clock])
-  for (const of of clocks.values()) of.sort((a, b) => a - b)
+  const cuts = new Map<number, number[]>()
+  for (const { id } of items) {
+    const known = cuts.get(id.client)
+    if (known === undefined) cuts.set(id.client, [id.clock])
+    else known.push(id.clock)
+  }
+  for (const clocks of cuts.values()) clocks.sort((a, b) => b - a)
   for (const [client, clock, length] of all) {
+    const next = cuts.get(client) ?? []
     let at = clock
-    for (const cut of clocks.get(client) ?? []) {
-      if (cut < at || cut >= clock + length) continue
+    for (let cut = next.at(-1); cut !== undefined && cut < clock + length; cut = next.at(-1)) {
+      next.pop()
       if (cut > at) yield [client, at, cut - at]
       at = cut + 1
     }

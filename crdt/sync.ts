@@ -31,6 +31,10 @@ export type Message =
   | { readonly type: 'epoch.query' }
   | { readonly type: 'storage.query' }
 
+/** It is kept until all is on disk; y-sweet's clients send a number. */
+const maxStatusBytes = 1024
+
+const longStatus = new Refusal('too_large', `a status of more than ${maxStatusBytes} bytes`)
 const trailing = new Refusal('trailing_bytes', 'bytes follow the message')
 const unknownMessage = new Refusal('kind', 'an unknown message')
 const unknownSync = new Refusal('kind', 'an unknown sync message')
@@ -67,7 +71,7 @@ const read = (): Message => {
     case 3:
       return { type: 'awareness.query' }
     case 102:
-      return { type: 'sync.status', payload: cursor.block() }
+      return { type: 'sync.status', payload: readStatus(cursor.block()) }
     case 103:
       cursor.block()
       return { type: 'epoch.query' }
@@ -90,6 +94,11 @@ const readSync = (): Message => {
     default:
       throw unknownSync
   }
+}
+
+const readStatus = (bytes: Uint8Array): Uint8Array => {
+  if (bytes.length > maxStatusBytes) throw longStatus
+  return bytes
 }
 
 const readText = (bytes: Uint8Array): string => {

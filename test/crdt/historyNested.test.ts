@@ -105,10 +105,15 @@ const snapshotOf = (past: readonly PastChange[]): Uint8Array => {
   return compaction.snapshot
 }
 
-const without = (past: readonly PastChange[], user: string): Y.Doc => {
+const rollbackOf = (past: readonly PastChange[], user: string) => {
   const live = { at: past.length, snapshot: snapshotOf(past), tail: [] }
-  const { update } = rollback({ base: nothing, baseAt: 0, blocks: blocksOf(past) }, { after: 0, upTo: past.length, author: { user } }, live)
-  return docOf([live.snapshot, ...(update === undefined ? [] : [update])])
+  const period = { after: 0, upTo: past.length, author: { user } }
+  return rollback({ base: nothing, baseAt: 0, blocks: blocksOf(past) }, period, live)
+}
+
+const without = (past: readonly PastChange[], user: string): Y.Doc => {
+  const { update } = rollbackOf(past, user)
+  return docOf([snapshotOf(past), ...(update === undefined ? [] : [update])])
 }
 
 /** In turn, each with what the others have done; those who act at the same time are one turn. */
@@ -153,6 +158,16 @@ describe('taking back what one author did in nested types', () => {
     for (let seed = 1; seed <= 150; seed++) {
       const past = together(seed, 20, people, nestsWithoutKeys)
       expect([seed, [...wordsIn(without(past, 'ann'))].sort()]).toEqual([seed, [...wordsWithout(past, 'ann')].sort()])
+    }
+  })
+
+  it('can itself be taken back, and all is as it was', () => {
+    for (let seed = 1; seed <= 80; seed++) {
+      const past = together(seed, 30, people, nests)
+      const { update } = rollbackOf(past, 'ann')
+      if (update === undefined) continue
+      const change = { offset: past.length + 1, time: 1e9, author: { user: 'zoe', via: 'rollback' }, update }
+      expect([seed, rootsOf(without([...past, change], 'zoe'))]).toEqual([seed, rootsOf(docOf([snapshotOf(past)]))])
     }
   })
 
