@@ -10,7 +10,7 @@
  * is told how long to wait, by counting on (the generic cell rate algorithm), and asks again when it is its turn.
  */
 import type { Part } from './publication.ts'
-import type { EpochMs } from './world.ts'
+import type { MonotonicMs } from './world.ts'
 
 export interface AdmissionLimits {
   /** Connections each second that get their document; a quarter of that at once. Default 2 000; 0: no limit. */
@@ -41,7 +41,7 @@ export class Admission {
   readonly #limits: AdmissionLimits
   readonly #chance: () => number
   /** When the next connection may come if they all come as fast as they may; in the past when they do not. */
-  #nextAt: EpochMs = 0
+  #nextAt: MonotonicMs = 0
   /** Parts of answers that are under way, and to how many connections. */
   readonly #underWay = new Map<Uint8Array, number>()
   #bytes = 0
@@ -57,7 +57,7 @@ export class Admission {
   }
 
   /** A connection has come. */
-  arrive(at: EpochMs): Turn {
+  arrive(at: MonotonicMs): Turn {
     const { connectionsPerSecond, joinWaitMs } = this.#limits
     if (connectionsPerSecond === 0) return this.look(at, at)
     const ms = this.#nextAt - burstMs - at
@@ -67,7 +67,7 @@ export class Admission {
   }
 
   /** It is its turn, unless too much is under way. */
-  look(at: EpochMs, since: EpochMs): Turn {
+  look(at: MonotonicMs, since: MonotonicMs): Turn {
     if (this.#bytes <= this.#limits.answerBytes) return now
     const waited = at - since
     return waited >= this.#limits.joinWaitMs ? this.#refuse(waited) : { kind: 'wait', ms: lookMs * (0.5 + this.#chance()) }

@@ -38,7 +38,7 @@ import { Repeats } from './repeats.ts'
 import type { Address } from './system/address.ts'
 import { defineActor } from './system/definition.ts'
 import type { Scope } from './system/scope.ts'
-import type { EpochMs } from './world.ts'
+import type { EpochMs, MonotonicMs } from './world.ts'
 
 export type ChannelActorMessage =
   | ChannelRequest
@@ -108,7 +108,7 @@ class OpenChannel {
   readonly #presence: Presence
   readonly #news = new PresenceNews()
   #areNewsPlanned = false
-  #lastNewsAt: EpochMs = 0
+  #lastNewsAt: MonotonicMs = 0
   readonly #cursors: Map<string, Offset>
   /** Undefined where the channel may not be used: see `refusal`. */
   readonly #described: ChannelInfo | undefined
@@ -116,7 +116,7 @@ class OpenChannel {
   refusal: TroupeError | undefined
   readonly #queue = new PublishQueue()
   #isFlushPlanned = false
-  #lastFlushAt: EpochMs = 0
+  #lastFlushAt: MonotonicMs = 0
   /** The last commit was refused. */
   #isFailing = false
   #isSavePlanned = false
@@ -157,7 +157,7 @@ class OpenChannel {
   #resume({ present }: SideState): void {
     void this.trim()
     if (present.length === 0) return
-    this.#presence.restore(present, this.#scope.now())
+    this.#presence.restore(present, this.#scope.monotonic())
     this.#planExpiry()
     this.#planSave(saveMs)
   }
@@ -186,7 +186,7 @@ class OpenChannel {
     const repeated = key === undefined ? undefined : this.#repeated(key, encoded.hash, content, now)
     if (repeated !== undefined) return repeated
     const answer = promised<Published>()
-    this.#queue.add({ content, ...encoded, key, since: now, ...answer })
+    this.#queue.add({ content, ...encoded, key, since: this.#scope.monotonic(), ...answer })
     this.#plan()
     return answer.published
   }
@@ -214,7 +214,7 @@ class OpenChannel {
   #plan(): void {
     if (this.#isFlushPlanned || this.#queue.isCommitting) return
     this.#isFlushPlanned = true
-    const wait = this.#lastFlushAt + this.#windowMs - this.#scope.now()
+    const wait = this.#lastFlushAt + this.#windowMs - this.#scope.monotonic()
     if (wait >= 1 || !this.#scope.tell(this.#scope.address, { type: 'channel.flush' }))
       this.#scope.after('flush', Math.max(1, wait), { type: 'channel.flush' })
   }
@@ -225,7 +225,7 @@ class OpenChannel {
     const batch = this.#queue.begin()
     const [first] = batch
     if (first === undefined) return
-    this.#lastFlushAt = this.#scope.now()
+    this.#lastFlushAt = this.#scope.monotonic()
     this.#background.run(
       this.#background.write(this.#history.append(batch.map(({ data }) => data))),
       (appended) => this.#committed(batch, appended, first.since),
@@ -233,7 +233,7 @@ class OpenChannel {
     )
   }
 
-  #committed(batch: readonly Pending[], { first, time }: Appended, since: EpochMs): void {
+  #committed(batch: readonly Pending[], { first, time }: Appended, since: MonotonicMs): void {
     const answers = batch.map(({ content }, index) => ({ message: this.#message(content, first + index, time), isRepeated: false }))
     const messages = Object.freeze(answers.map(({ message }) => message))
     this.#history.published(
@@ -248,7 +248,7 @@ class OpenChannel {
     const output = Object.freeze(push(Object.freeze({ type: 'output.messages', channel: this.#name, messages })))
     for (const address of this.#presence.connections) this.#scope.tell(address, output)
     const { observe } = this.#options
-    observe?.published(batch.length, this.#scope.now() - since)
+    observe?.published(batch.length, this.#scope.monotonic() - since)
     observe?.delivered(batch.length * this.#presence.connectionCount)
     // Only now: whoever publishes and listens finds its own message in the mailbox before the answer.
     for (const [index, { resolve }] of batch.entries()) resolve(answers[index] as Published) // as many as in the batch
@@ -318,7 +318,7 @@ class OpenChannel {
 
   lose(address: Address): void {
     if (!this.#presence.has(address)) return
-    this.#announce(this.#presence.lose(address, this.#scope.now()))
+    this.#announce(this.#presence.lose(address, this.#scope.now(), this.#scope.monotonic()))
     this.#departed()
     this.#planExpiry()
   }
@@ -337,14 +337,14 @@ class OpenChannel {
   }
 
   expire(): void {
-    this.#announce(this.#presence.expire(this.#scope.now()))
+    this.#announce(this.#presence.expire(this.#scope.monotonic()))
     this.#planExpiry()
   }
 
   #planExpiry(): void {
     const { nextGrace } = this.#presence
     if (nextGrace === undefined) this.#scope.cancel('expire')
-    else this.#scope.after('expire', Math.max(0, nextGrace - this.#scope.now()), { type: 'channel.expire' })
+    else this.#scope.after('expire', Math.max(0, nextGrace - this.#scope.monotonic()), { type: 'channel.expire' })
   }
 
   #announce(changes: readonly PresenceChange[]): void {
@@ -359,7 +359,7 @@ class OpenChannel {
   #planNews(): void {
     if (this.#areNewsPlanned) return
     this.#areNewsPlanned = true
-    const wait = this.#lastNewsAt + this.#windowMs - this.#scope.now()
+    const wait = this.#lastNewsAt + this.#windowMs - this.#scope.monotonic()
     if (wait >= 1 || !this.#scope.tell(this.#scope.address, { type: 'channel.news' }))
       this.#scope.after('news', Math.max(1, wait), { type: 'channel.news' })
   }
@@ -368,7 +368,7 @@ class OpenChannel {
     if (!this.#areNewsPlanned) return
     this.#areNewsPlanned = false
     this.#scope.cancel('news')
-    this.#lastNewsAt = this.#scope.now()
+    this.#lastNewsAt = this.#scope.monotonic()
     const pushes = new Map<CrowdOutput, Push>() // what many are told is one object
     for (const [address, crowd] of this.#news.take(this.#name, this.#presence.listeners)) {
       let message = pushes.get(crowd)

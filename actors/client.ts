@@ -37,7 +37,8 @@ import type { TelemetryTap } from './telemetry.ts'
 
 export type ClientMessage =
   /** What one frame of the client said. */
-  | { readonly type: 'client.receive'; readonly requests: readonly ClientRequest[] }
+  /** `bytes`: of the frame in which they came. */
+  | { readonly type: 'client.receive'; readonly requests: readonly ClientRequest[]; readonly bytes?: number }
   | Push
   /** From the user actor: this is the status of the user now. */
   | { readonly type: 'client.status'; readonly status: Status }
@@ -192,10 +193,10 @@ class Client {
 
   // ── what the client says ───────────────────────────────────────────────────────────────────────────────────────
 
-  receive(requests: readonly ClientRequest[]): void {
+  receive(requests: readonly ClientRequest[], bytes: number): void {
     if (this.life.isClosed) return
     this.identity.heard()
-    this.#enqueue(requests, () => this.#sink.handled(1))
+    this.#enqueue(requests, () => this.#sink.handled(requests.length, bytes))
   }
 
   #enqueue(requests: readonly ClientRequest[], done: () => void): void {
@@ -227,7 +228,7 @@ class Client {
   }
 
   #rateRefusal(): Refusal | undefined {
-    const now = this.#scope.now()
+    const now = this.#scope.monotonic()
     for (const rate of this.#rates) {
       const wait = rate.take(now)
       if (wait > 0) return this.#limited(wait, 'requests of one connection')
@@ -277,9 +278,9 @@ class Client {
     }
     const send = (prepared: Prepared) => {
       this.identity.nameAfter(prepared.draft.sender)
-      const began = this.#scope.now()
+      const began = this.#scope.monotonic()
       const stored = (published: Published) => {
-        this.#options.observe.answered('publish', this.#scope.now() - began)
+        this.#options.observe.answered('publish', this.#scope.monotonic() - began)
         this.#published(ref, published, wantsAck)
         done()
       }
@@ -308,10 +309,10 @@ class Client {
   }
 
   #command({ ref, command: name, params }: CommandRequest, done: () => void): void {
-    const began = this.#scope.now()
+    const began = this.#scope.monotonic()
     const command = this.#options.commands.get(name)
     const answered = (code: string) => {
-      this.#options.observe.answered(command === undefined ? 'unknown' : name, this.#scope.now() - began)
+      this.#options.observe.answered(command === undefined ? 'unknown' : name, this.#scope.monotonic() - began)
       this.#emit('command', { command: name, code })
       this.feed.answered()
       done()
@@ -440,7 +441,7 @@ export const clientKind = (options: ClientOptions) =>
       'connection.drained': () => {},
       'connection.gone': (client) => client.gone(),
       'connection.deadline': (client) => client.deadline(),
-      'client.receive': (client, { requests }) => client.receive(requests),
+      'client.receive': (client, { requests, bytes = 0 }) => client.receive(requests, bytes),
       'client.push': (client, { output }, { from }) => client.feed.push(output, from),
       'client.status': (client, { status }, { from }) => client.identity.statusTold(status, from),
       'client.heartbeat': (client) => client.heartbeat(),

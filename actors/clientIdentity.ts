@@ -18,7 +18,7 @@ import type { SocketLife } from './socketLife.ts'
 import type { Address } from './system/address.ts'
 import type { Scope } from './system/scope.ts'
 import { telemetryAddress } from './telemetry.ts'
-import type { EpochMs } from './world.ts'
+import type { MonotonicMs } from './world.ts'
 
 /** What the parts of a client share. */
 export interface ClientParts {
@@ -60,7 +60,7 @@ export class ClientIdentity {
   /** How often the user has told its status. */
   #statuses = 0
   #isSilent = false
-  #heardAt: EpochMs
+  #heardAt: MonotonicMs
   /** The telemetry that it hears; undefined: none. */
   #watched: readonly string[] | undefined
 
@@ -69,7 +69,7 @@ export class ClientIdentity {
     this.#options = options
     this.#remote = remote
     this.#hasLoggedIn = hasLoggedIn
-    this.#heardAt = parts.scope.now()
+    this.#heardAt = parts.scope.monotonic()
   }
 
   begin(): void {
@@ -286,7 +286,7 @@ export class ClientIdentity {
   // ── signs of life ──────────────────────────────────────────────────────────────────────────────────────────────
 
   heard(): void {
-    this.#heardAt = this.#parts.scope.now()
+    this.#heardAt = this.#parts.scope.monotonic()
     if (!this.#isSilent) return
     this.#isSilent = false
     this.#tellStatus()
@@ -295,7 +295,7 @@ export class ClientIdentity {
   silence(): void {
     const { scope } = this.#parts
     const { silentMs } = this.#options
-    const left = this.#heardAt + silentMs - scope.now()
+    const left = this.#heardAt + silentMs - scope.monotonic()
     scope.after('silence', left > 0 ? left : silentMs, { type: 'client.silence' })
     if (left > 0 || this.#isSilent) return
     this.#isSilent = true

@@ -13,10 +13,12 @@ import { type Account, type DocumentAccess, publicName, type Roster } from './ac
 import type { Admission } from './admission.ts'
 import { Curtain } from './curtain.ts'
 import { type AccessOutcome, accessTo } from './documentAccess.ts'
+import { isDamage } from './documentDamage.ts'
 import type { DocumentRequest, Participation, Refused } from './documentMessages.ts'
 import { type ErrorCode, isTroupeError } from './errors.ts'
 import { HeldPresence } from './heldPresence.ts'
 import type { HookClient, Hooks } from './hooks.ts'
+import { Inbound } from './inbound.ts'
 import { type PresenceCounts, presenceCounts } from './presenceCounts.ts'
 import { type Part, type Publication, publication } from './publication.ts'
 import { SlidingWindow } from './rate.ts'
@@ -24,13 +26,13 @@ import { type Sink, SocketLife, type SocketLimits, type SocketMessage, socketHan
 import type { Address } from './system/address.ts'
 import { defineActor } from './system/definition.ts'
 import type { Scope } from './system/scope.ts'
-import type { EpochMs } from './world.ts'
+import type { MonotonicMs } from './world.ts'
 
 export type ConnectionMessage =
-  /** What the client said, as its door understood it. */
-  | { readonly type: 'connection.receive'; readonly message: DocumentRequest }
+  /** What the client said, as its door understood it. `bytes`: of the frame in which it came. */
+  | { readonly type: 'connection.receive'; readonly message: DocumentRequest; readonly bytes?: number }
   /** The client said something that its door does not understand. */
-  | { readonly type: 'connection.garbage'; readonly detail: string }
+  | { readonly type: 'connection.garbage'; readonly detail: string; readonly bytes?: number }
   | SocketMessage
   | Publication
   | Refused
@@ -46,7 +48,7 @@ export type ConnectionMessage =
   | { readonly type: 'connection.awareness' }
   | { readonly type: 'connection.question' }
   /** Its turn to join; it has waited since then. */
-  | { readonly type: 'connection.turn'; readonly since: EpochMs }
+  | { readonly type: 'connection.turn'; readonly since: MonotonicMs }
 
 export interface ConnectionLimits extends SocketLimits {
   /** Something is said at least this often. Default 20 000. */
@@ -94,10 +96,9 @@ type Question = Extract<DocumentRequest, { type: 'document.sync' }>
 
 const joinTimeoutMs = 30_000
 const questionsWithinMs = 10_000
-/** Messages of the client between two looks whether the document has taken them in. */
-const pulseMessages = 64
-/** From this size on a change may take a while to be taken in. */
-const largeBytes = 1024 * 1024
+/** A longer state vector than this, of some 6 000 clients, is not kept: whoever asks again too soon with one gets the whole document. */
+const heldVectorBytes = 64 * 1024
+const emptyVector = new Uint8Array([0])
 
 class Connection {
   readonly life: SocketLife<Publication>
@@ -114,7 +115,8 @@ class Connection {
   /** How often it was asked what the client may do: only the latest answer counts. */
   #accessAsked = 0
   readonly #limits: ConnectionLimits
-  #received = 0
+  /** What went on to the document; of a socket that is shared, its multiplexer counts. */
+  readonly #inbound: Inbound | undefined
   #hasSpoken = false
   #hasJoined = false
   #hasLostDocument = false
@@ -129,13 +131,15 @@ class Connection {
    * What was read before it was its turn to join: the frame that told which wire the client speaks, and what came with it. The socket
    * is paused, so it is no more than one read.
    */
-  readonly #early: DocumentRequest[] = []
+  readonly #early: { readonly message: DocumentRequest; readonly bytes: number }[] = []
   /** An answer may have to cut a large document, so nobody asks all the time. */
   readonly #questions: SlidingWindow
   #tokens: number
   #tokensAt: number
   readonly #heldPresence = new HeldPresence()
   readonly #presence: PresenceCounts
+  /** Hooks that have a message of the client. */
+  readonly #underWay = new Set<Promise<void>>()
   readonly #curtain: Curtain
   readonly #admission: Admission | undefined
   #isAdmitted = false
@@ -159,14 +163,15 @@ class Connection {
     this.#account = account
     this.#door = door
     this.#sharesSocket = sharesSocket
+    if (!sharesSocket) this.#inbound = new Inbound(sink, () => this.pulse())
     this.#hooks = hooks
     this.#participation = participation
     this.#limits = limits
     this.#curtain = new Curtain(limits.outboundBytes)
-    this.#saidAt = scope.now()
+    this.#saidAt = scope.monotonic()
     this.#tokens = limits.awarenessBurst
     this.#questions = new SlidingWindow(limits.questionsPerSecond * (questionsWithinMs / 1_000), questionsWithinMs)
-    this.#tokensAt = scope.now()
+    this.#tokensAt = scope.monotonic()
   }
 
   open(): void {
@@ -196,9 +201,9 @@ class Connection {
   }
 
   /** Asked when the connection has come (`since`: now), and again after each wait. */
-  enter(since: EpochMs = this.#scope.now(), hasWaited = false): void {
+  enter(since: MonotonicMs = this.#scope.monotonic(), hasWaited = false): void {
     if (this.life.isClosed) return
-    const at = this.#scope.now()
+    const at = this.#scope.monotonic()
     const turn = (hasWaited ? this.#admission?.look(at, since) : this.#admission?.arrive(at)) ?? { kind: 'now' }
     if (turn.kind === 'now') return this.#join(this.#access ?? 'read')
     if (turn.kind === 'wait') return this.#scope.after('turn', turn.ms, { type: 'connection.turn', since })
@@ -214,13 +219,13 @@ class Connection {
         this.#hasJoined = true
         if (this.#hasLostDocument) this.documentStopped()
         // Not before: a document that has to look something up first passes over what is said by somebody who is not in it yet.
-        for (const message of this.#early.splice(0)) this.receive(message)
+        for (const { message, bytes } of this.#early.splice(0)) this.receive(message, bytes)
         if (!this.life.isClosed) this.#sink.resume()
       },
       (error) => {
         const { code, detail } = isTroupeError(error) ? error : { code: '', detail: '' }
-        // What a document refuses by its own rules is told as it is; the rest is a document that cannot be had.
-        if (isTroupeError(error) && code.startsWith('document.')) this.life.close(error.code, detail)
+        // What a document refuses by its own rules is told as it is, and that it is damaged; the rest is a document that cannot be had.
+        if (isTroupeError(error) && (code.startsWith('document.') || isDamage(error))) this.life.close(error.code, detail)
         else this.life.close('document.unavailable', code)
       },
     )
@@ -277,10 +282,10 @@ class Connection {
 
   // ── what the client says ───────────────────────────────────────────────────────────────────────────────────────
 
-  receive(message: DocumentRequest): void {
+  receive(message: DocumentRequest, bytes: number): void {
     if (this.life.isClosed) return
     if (!this.#hasJoined) {
-      this.#early.push(message)
+      this.#early.push({ message, bytes })
       return
     }
     if (!this.#hasSpoken) {
@@ -291,19 +296,7 @@ class Connection {
     else if (message.type === 'document.awareness') this.#hearPresence(message)
     else if (message.type === 'document.stateless') this.#hearStateless(message.payload)
     else this.#forward(message)
-    this.#count()
-    if (message.type === 'document.update' && message.update.length >= largeBytes) this.#pauseForDocument()
-  }
-
-  /** One such message of a client at a time: 256 of them would otherwise wait for the worker, gigabytes. */
-  #pauseForDocument(): void {
-    this.#sink.pause()
-    this.life.isUnheard = true
-    const goOn = () => {
-      this.life.isUnheard = false
-      if (!this.life.isClosed) this.#sink.resume()
-    }
-    this.pulse().then(goOn, goOn)
+    this.#inbound?.passed(this.#document, bytes)
   }
 
   /** The application's own protocol. Without a hook, nobody is told: a client does not speak to others past the server. */
@@ -316,30 +309,28 @@ class Connection {
     const refuse = (error: unknown) => this.strike('connection.bad_message', isTroupeError(error) ? error.detail : 'onStateless')
     try {
       const answer = onStateless(this.#client, this.documentName, payload)
-      if (answer instanceof Promise) answer.then(tell, refuse)
+      if (answer instanceof Promise) this.#await(answer.then(tell, refuse))
       else tell(answer)
     } catch (error) {
       refuse(error)
     }
   }
 
-  garbage(detail: string): void {
+  /** A hook is under way with a message of the client. */
+  #await(hook: Promise<void>): void {
+    this.#underWay.add(hook)
+    void hook.finally(() => this.#underWay.delete(hook))
+  }
+
+  garbage(detail: string, bytes: number): void {
     this.strike('connection.bad_message', detail)
-    if (!this.life.isClosed) this.#count()
+    this.#inbound?.passed(this.#document, bytes)
   }
 
-  /** Without this, 200 000 small edits in one go would fill the mailbox of the document, and end in `document.busy`. */
-  #count(): void {
-    if (this.#sharesSocket || ++this.#received < pulseMessages) return
-    this.#received = 0
-    const handled = () => this.#sink.handled(pulseMessages)
-    // Whatever keeps the document from an answer ends this connection, too.
-    this.pulse().then(handled, handled)
-  }
-
-  /** Resolves when the document has taken in what came before. */
-  pulse(): Promise<unknown> {
-    return this.#scope.ask(this.#document, { type: 'document.pulse' }, { timeoutMs: joinTimeoutMs })
+  /** Resolves when hooks and the document have taken in what came before. */
+  async pulse(): Promise<void> {
+    await Promise.all(this.#underWay)
+    await this.#scope.ask(this.#document, { type: 'document.pulse' }, { timeoutMs: joinTimeoutMs })
   }
 
   #forward(message: DocumentRequest): void {
@@ -349,7 +340,7 @@ class Connection {
   #ask(question: Question): void {
     if (this.#isAsking) return this.#askLater(question)
     this.#isAsking = true
-    const waitMs = this.#questions.take(this.#scope.now())
+    const waitMs = this.#questions.take(this.#scope.monotonic())
     if (waitMs > 0) {
       this.#scope.after('question', waitMs, { type: 'connection.question' })
       return this.#askLater(question)
@@ -361,7 +352,8 @@ class Connection {
   /** The question waits; that the client counts its changes anew from here does not. */
   #askLater(question: Question): void {
     if (question.isCounted !== true && question.isReply !== true) this.#forward({ type: 'document.countAnew' })
-    this.#nextQuestion = { ...question, isCounted: true }
+    const stateVector = question.stateVector.length > heldVectorBytes ? emptyVector : question.stateVector
+    this.#nextQuestion = { ...question, stateVector, isCounted: true }
   }
 
   /** A question that came too soon after many others. */
@@ -387,13 +379,14 @@ class Connection {
   }
 
   drained(): void {
+    if (!this.#sharesSocket) this.life.drained()
     if (this.#isAsking && this.#isAnswered) this.#answered()
   }
 
   /** A token bucket; what is too fast is held, and of each client only the latest of it counts. */
   #hearPresence(message: Extract<DocumentRequest, { type: 'document.awareness' }>): void {
     const { awarenessPerSecond, awarenessBurst } = this.#limits
-    const now = this.#scope.now()
+    const now = this.#scope.monotonic()
     this.#tokens = Math.min(awarenessBurst, this.#tokens + ((now - this.#tokensAt) * awarenessPerSecond) / 1_000)
     this.#tokensAt = now
     this.#heldPresence.hear(message)
@@ -421,7 +414,7 @@ class Connection {
 
   publish(message: Publication): void {
     if (this.life.isClosed) return
-    this.#saidAt = this.#scope.now()
+    this.#saidAt = this.#scope.monotonic()
     if (message.isAnswer) {
       this.#curtain.draw(message)
       this.#admission?.ended(this.#answer)
@@ -441,7 +434,7 @@ class Connection {
 
   keepAlive(): void {
     const { keepAliveMs } = this.#limits
-    const silence = this.#scope.now() - this.#saidAt
+    const silence = this.#scope.monotonic() - this.#saidAt
     if (silence >= keepAliveMs) this.publish(nobody)
     this.#scope.after('keepAlive', silence >= keepAliveMs ? keepAliveMs : keepAliveMs - silence, { type: 'connection.keepAlive' })
   }
@@ -488,8 +481,8 @@ export const connectionKind = (
       connection.ended()
     },
     handlers: {
-      'connection.receive': (connection, { message }) => connection.receive(message),
-      'connection.garbage': (connection, { detail }) => connection.garbage(detail),
+      'connection.receive': (connection, { message, bytes = 0 }) => connection.receive(message, bytes),
+      'connection.garbage': (connection, { detail, bytes = 0 }) => connection.garbage(detail, bytes),
       'connection.publish': (connection, message) => connection.publish(message),
       'connection.recheck': async (connection, { account, document }, scope) => {
         if (document !== undefined && document !== connection.documentName) return 'elsewhere'

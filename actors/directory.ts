@@ -19,7 +19,7 @@ import type { ChannelInfo } from './output.ts'
 import type { Address } from './system/address.ts'
 import { defineActor } from './system/definition.ts'
 import type { Scope } from './system/scope.ts'
-import type { EpochMs } from './world.ts'
+import type { EpochMs, MonotonicMs } from './world.ts'
 
 /** Why a channel goes. */
 type Reason = 'deleted' | 'expired'
@@ -114,7 +114,7 @@ class Directory {
   /** Names that the present sweep has not come to. Not stored: what a restart interrupts waits for the next day. */
   #unswept: string[] = []
   /** When the timer for `directory.tidy` rings, as far as this incarnation has set it. */
-  #tidyAt: EpochMs | undefined
+  #tidyAt: MonotonicMs | undefined
 
   // ── the fold ───────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -270,7 +270,8 @@ class Directory {
   }
 
   #sweep(scope: DirectoryScope, now: EpochMs): void {
-    if (this.#unswept.length === 0 && now >= this.#sweptAt + sweepEveryMs) {
+    // Swept in the future: the clock was set back.
+    if (this.#unswept.length === 0 && (now >= this.#sweptAt + sweepEveryMs || now < this.#sweptAt)) {
       scope.persist(['swept', now]).catch(() => {}) // refused, the timer rings again
       this.#unswept = [...this.#known.keys()]
     }
@@ -296,11 +297,12 @@ class Directory {
     if (at === undefined) return
     const now = scope.now()
     // After a restart the timer runs, and nobody here knows for when.
-    const before = this.#tidyAt ?? this.#nextTidy(now) ?? at
-    const earliest = Math.min(at, before)
-    if (this.#tidyAt !== undefined && this.#tidyAt <= earliest) return
-    this.#tidyAt = earliest
-    scope.after('tidy', Math.max(tidyGapMs, earliest - now), { type: 'directory.tidy' })
+    const earliest = this.#tidyAt === undefined ? Math.min(at, this.#nextTidy(now) ?? at) : at
+    const waitMs = Math.max(tidyGapMs, earliest - now)
+    const tidyAt = scope.monotonic() + waitMs
+    if (this.#tidyAt !== undefined && this.#tidyAt <= tidyAt) return
+    this.#tidyAt = tidyAt
+    scope.after('tidy', waitMs, { type: 'directory.tidy' })
   }
 }
 

@@ -42,6 +42,7 @@ import { DocumentPresence, type PresenceOptions } from './documentPresence.ts'
 import { DocumentReceipts, type ReceiptOptions } from './documentReceipts.ts'
 import { RecordJournal } from './documentRecord.ts'
 import type { ErrorCode } from './errors.ts'
+import type { Leavings } from './leavings.ts'
 import { type Part, publication } from './publication.ts'
 import type { Address } from './system/address.ts'
 import { defineActor } from './system/definition.ts'
@@ -56,6 +57,8 @@ export interface DocumentOptions extends ChangesOptions, LogOptions, PresenceOpt
   readonly happened?: (event: DocumentEvent) => void
   /** Of all documents together. Without it they leave when they are idle for long enough. */
   readonly memory?: DocumentMemory
+  /** Of all documents together. */
+  readonly leavings?: Leavings
 }
 
 export interface DocumentObserver extends LogObserver {
@@ -64,6 +67,9 @@ export interface DocumentObserver extends LogObserver {
 }
 
 const encoder = new TextEncoder()
+
+/** One that is damaged stays as it is unless somebody restores it in the store. */
+const reloadMs = 60_000
 
 const storagePart = (code: ErrorCode | undefined): Part => ({ kind: 'storage', bytes: encoder.encode(code ?? '') })
 
@@ -90,7 +96,7 @@ class OpenDocument {
     this.#options = options
     this.log = log
     this.news = new DocumentNews(scope, options.happened)
-    this.intake = new DocumentIntake(log.background)
+    this.intake = new DocumentIntake(log.background, options.leavings)
     this.answers = new DocumentAnswers(options.work, () => log.document)
     this.guard = new DocumentGuard(scope, options, log.background, () => log.document)
     this.presence = new DocumentPresence(
@@ -120,11 +126,12 @@ class OpenDocument {
     })
     this.existence.begin()
     this.#weigh()
+    if (log.damage !== undefined) this.reload()
   }
 
   static async load(scope: Scope, options: DocumentOptions): Promise<OpenDocument> {
     const records = await RecordJournal.load(options.journals, scope.id)
-    return new OpenDocument(scope, options, await DocumentLog.load(scope, options), records)
+    return new OpenDocument(scope, options, await DocumentLog.load(scope, options, records), records)
   }
 
   get isClean(): boolean {
@@ -157,8 +164,14 @@ class OpenDocument {
     this.#scope.passivate()
   }
 
+  /** Whoever comes after a while has it looked at again, though others ask for it all the time. */
+  reload(isDue = false): void {
+    if (isDue && this.isClean) return this.unload()
+    this.#scope.after('reload', reloadMs, { type: 'document.reload' })
+  }
+
   #weigh(): void {
-    this.#options.memory?.used(this.#scope.address, this)
+    if (this.log.damage === undefined) this.#options.memory?.used(this.#scope.address, this)
   }
 
   leftMemory(): void {
@@ -392,6 +405,7 @@ export const documentKind = (options: DocumentOptions) =>
     beforePassivation: (document) => document.save(),
     stopped: (document) => {
       document.guard.end()
+      document.intake.end()
       document.leftMemory()
       return Promise.all([document.existence.end(), document.log.end()])
     },
@@ -400,7 +414,7 @@ export const documentKind = (options: DocumentOptions) =>
         if (from !== undefined) return document.admit(from, message)
       },
       'document.leave': (document, _message, { from }) => {
-        if (from !== undefined) document.intake.run(from, () => document.leave(from))
+        if (from !== undefined) document.intake.leave(from, () => document.leave(from))
       },
       'document.access': (document, { access }, { from }) => {
         if (from !== undefined) document.setAccess(from, access)
@@ -412,7 +426,8 @@ export const documentKind = (options: DocumentOptions) =>
         if (from !== undefined) document.intake.run(from, () => document.countAnew(from))
       },
       'document.update': (document, { update, isAnswer }, { from }) => {
-        if (from !== undefined) document.intake.run(from, () => document.changes.hear(document.sessions.get(from), update, isAnswer))
+        if (from === undefined) return
+        document.intake.run(from, () => document.changes.hear(document.sessions.get(from), update, isAnswer), update.length)
       },
       'document.awareness': (document, { update }, { from }) => {
         if (from !== undefined) document.hearPresence(from, update)
@@ -451,7 +466,7 @@ export const documentKind = (options: DocumentOptions) =>
       'document.restore': (document, request) => document.history.answer(request),
       'document.rollback': (document, request) => document.history.answer(request),
       'document.prune': (document, request) => document.history.answer(request),
-      'actor.stopped': (document, { address }) => document.intake.run(address, () => document.leave(address)),
+      'actor.stopped': (document, { address }) => document.intake.leave(address, () => document.leave(address)),
       'document.flush': (document) => document.log.flush(),
       'document.expire': (document) => document.presence.expire(),
       'document.tellPresence': (document) => document.presence.due(),
@@ -460,5 +475,6 @@ export const documentKind = (options: DocumentOptions) =>
       'document.compact': (document) => document.log.rested(),
       'document.look': (document) => document.receipts.look(),
       'document.news': (document) => document.news.tell(),
+      'document.reload': (document) => document.reload(true),
     },
   })

@@ -124,9 +124,9 @@ export class DocumentChanges {
       return
     }
     const { address } = session
-    this.#host.intake.hold(
+    this.#host.intake.look(
       address,
-      this.#options.work.run('inspect', update, limits),
+      () => this.#options.work.run('inspect', update, limits),
       (inspection) => this.#hear(session, update, isAnswer, unpacked(inspection)),
       (error) => this.#host.refuse(address, 'document.busy', `a change could not be inspected: ${String(error).slice(0, 50)}`),
     )

@@ -5,6 +5,7 @@
 import { bringsRetired, joinVectors, knowsRetired } from '../crdt/retired.ts'
 import type { StateVector } from '../crdt/stateVector.ts'
 import type { UpdateInspection } from '../crdt/update.ts'
+import { epochOf, salvagedVector } from './documentDamage.ts'
 import type { DocumentLog } from './documentLog.ts'
 import { type DocumentRecord, type RecordJournal, retire, retiredOf } from './documentRecord.ts'
 import { TroupeError } from './errors.ts'
@@ -36,7 +37,7 @@ export class DocumentEpoch {
   /** Empty before the first change. Random (128 bits), so nobody guesses that of another document. */
   async current(): Promise<string> {
     const { journals, generation } = this.#options
-    const { epoch } = await journals.head(this.#journal)
+    const epoch = await epochOf(journals, this.#journal)
     return epoch === '' || generation === undefined ? epoch : `${epoch}.${generation}`
   }
 
@@ -62,8 +63,10 @@ export class DocumentEpoch {
   }
 
   /** For the record, when what is here now goes: all that this name ever had. */
-  retirement(): Pick<DocumentRecord, 'retired'> {
-    const retired = retire(joinVectors(this.#retiredVector ?? new Map(), this.#log.document.stateVector))
+  async retirement(): Promise<Pick<DocumentRecord, 'retired'>> {
+    const { damage, document } = this.#log
+    const present = damage === undefined ? document.stateVector : await salvagedVector(this.#options.journals, this.#journal)
+    const retired = retire(joinVectors(this.#retiredVector ?? new Map(), present))
     return retired === undefined ? {} : { retired }
   }
 

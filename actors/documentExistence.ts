@@ -19,6 +19,7 @@ import type { DocumentWork } from '../crdt/work.ts'
 import { publicName } from './account.ts'
 import { Background } from './background.ts'
 import { contentOf } from './documentContent.ts'
+import { epochOf } from './documentDamage.ts'
 import { DocumentEpoch, type EpochOptions, hasBegunAnew } from './documentEpoch.ts'
 import { askOther, checkTarget, historyOf, isFinal, skippedOf } from './documentHandover.ts'
 import type { DocumentLog } from './documentLog.ts'
@@ -31,6 +32,7 @@ import {
   descriptionOf,
   type RecordJournal,
   type Standing,
+  settled,
   standingOf,
   withRequest,
 } from './documentRecord.ts'
@@ -96,7 +98,7 @@ export class DocumentExistence {
 
   /** Before the first message. */
   begin(): void {
-    if (this.#record?.movingTo !== undefined) this.#exclusively(() => this.#move()).catch(() => {}) // said where it failed
+    if (this.#record?.movingTo !== undefined && this.#damage === undefined) this.#exclusively(() => this.#move()).catch(() => {}) // said where it failed
     this.quota.begin(this.#measuredBytes)
   }
 
@@ -106,11 +108,15 @@ export class DocumentExistence {
 
   get #standing(): Standing {
     const { log } = this.#host
-    return standingOf(this.#record, log.saved > 0 || log.unsaved > 0)
+    return standingOf(this.#record, log.saved > 0 || log.unsaved > 0 || log.damage !== undefined)
   }
 
   get #measuredBytes(): number {
-    return this.#standing === 'present' ? this.#host.log.document.bytes : 0
+    return this.#standing === 'present' ? this.#size().bytes : 0
+  }
+
+  get #damage(): TroupeError | undefined {
+    return this.#host.log.damage
   }
 
   /** Nobody has made it, or written anything into it. */
@@ -144,6 +150,7 @@ export class DocumentExistence {
   get refusal(): TroupeError | undefined {
     const standing = this.#standing
     if (standing === 'deleted') return absence(this.#record as DocumentRecord) // by `standingOf`
+    if (this.#damage !== undefined) return this.#damage
     if (standing === 'absent' && this.#options.autoCreate === false) return new TroupeError('document.unknown', this.#name)
     return undefined
   }
@@ -201,6 +208,7 @@ export class DocumentExistence {
 
   #size(): Pick<DocumentRecord, 'bytes' | 'offset'> {
     const { log } = this.#host
+    if (log.damage !== undefined) return { bytes: this.#record?.bytes ?? 0, offset: this.#record?.offset ?? 0 }
     return { bytes: log.document.bytes, offset: log.saved }
   }
 
@@ -208,6 +216,7 @@ export class DocumentExistence {
   async #basis(): Promise<DocumentRecord> {
     const { log } = this.#host
     const record = this.#record
+    if (log.damage !== undefined) return settled(record ?? { createdAt: 0, createdBy: '', updatedAt: 0, bytes: 0, offset: 0 })
     let updatedAt = this.#changedAt ?? record?.updatedAt ?? 0
     if (record === undefined || (this.#changedAt === undefined && record.offset !== log.saved)) {
       const found = await contentOf(this.#options.journals, this.#scope.address).times()
@@ -222,7 +231,8 @@ export class DocumentExistence {
   async describe(): Promise<DocumentDescription> {
     if (this.#standing === 'absent') throw new TroupeError('document.unknown', this.#name)
     const { log, connections } = this.#host
-    return this.#described(await this.#basis(), { connections, unsaved: log.unsaved })
+    const description = await this.#described(await this.#basis(), { connections, unsaved: log.unsaved })
+    return log.damage === undefined ? description : { ...description, damage: log.damage.message }
   }
 
   async #described(record: DocumentRecord, present: Pick<DocumentDescription, 'connections' | 'unsaved'>): Promise<DocumentDescription> {
@@ -312,6 +322,12 @@ export class DocumentExistence {
     if (standing === 'deleted') throw absence(this.#record as DocumentRecord) // by `standingOf`
   }
 
+  /** Errors: those, and why it cannot be read. */
+  #checkWhole(): void {
+    this.#checkPresent()
+    if (this.#damage !== undefined) throw this.#damage
+  }
+
   async #create({ by, update, request }: Request<'document.create'>): Promise<DocumentDescription> {
     if (this.#isRepeated(request)) return this.describe()
     if (this.#standing === 'present') throw new TroupeError('document.exists', this.#name)
@@ -333,7 +349,7 @@ export class DocumentExistence {
     this.#checkPresent()
     await this.#flushed()
     const basis = await this.#basis()
-    const deletion = { deletedAt: this.#scope.now(), deletedBy: by, ...this.epoch.retirement() }
+    const deletion = { deletedAt: this.#scope.now(), deletedBy: by, ...(await this.#written(this.epoch.retirement())) }
     await this.#background.write(this.#records.save((record) => ({ ...basis, ...record, ...this.#size(), ...deletion })))
     this.#host.dismiss('document.deleted', '')
     this.#host.news.happened('document.deleted', by)
@@ -412,16 +428,16 @@ export class DocumentExistence {
     entries: readonly Uint8Array[],
     goodbye: readonly [code: ErrorCode, detail: string],
   ): Promise<DocumentDescription> {
-    const { epoch: gone } = await this.#options.journals.head(this.#scope.address)
-    if (entries.length > 0) await this.#written(this.#records.stage(entries))
+    const gone = await epochOf(this.#options.journals, this.#scope.address)
+    if (entries.length > 0 || this.#damage !== undefined) await this.#written(this.#records.stage(entries))
     const orders = { ...(gone !== '' && { gone }), ...(entries.length > 0 && { incoming: true }) }
-    const retirement = this.epoch.retirement()
+    const retirement = await this.#written(this.epoch.retirement())
     const next = change()
     const size = { bytes: bytesOf(entries), offset: (next.history?.skipped ?? 0) + entries.length }
     const record = await this.#background.write(this.#records.save(() => ({ ...next, ...size, ...retirement, ...orders })))
     this.#isNoted = true
     this.quota.measured(record.deletedAt === undefined ? size.bytes : 0)
-    if (gone === '' && entries.length === 0) return this.describe()
+    if (gone === '' && entries.length === 0 && this.#damage === undefined) return this.describe()
     const isFinished = await this.#finish(goodbye)
     const description = await this.#described(record, { connections: 0, unsaved: 0 })
     return isFinished ? description : { ...description, epoch: '' }
@@ -450,7 +466,7 @@ export class DocumentExistence {
 
   async #copy({ by, to, request }: Request<'document.copy'>): Promise<DocumentDescription> {
     await this.whenFree()
-    this.#checkPresent()
+    this.#checkWhole()
     checkTarget(this.#scope, to)
     await this.#flushed()
     this.#checkPresent()
@@ -460,7 +476,7 @@ export class DocumentExistence {
   async #rename({ by, to }: Request<'document.rename'>): Promise<DocumentDescription> {
     const { renamedTo } = this.#record ?? {}
     if (renamedTo === to) return this.#askOther(to, { type: 'document.describe' })
-    this.#checkPresent()
+    this.#checkWhole()
     checkTarget(this.#scope, to)
     await this.#flushed()
     const basis = await this.#basis()

@@ -16,7 +16,7 @@ import { DocumentShadow } from './documentShadow.ts'
 import { type ErrorCode, isTroupeError } from './errors.ts'
 import type { DocumentCheck } from './hooks.ts'
 import type { Scope } from './system/scope.ts'
-import type { EpochMs } from './world.ts'
+import type { MonotonicMs } from './world.ts'
 
 /** What the application says about changes. */
 export interface DocumentValidation {
@@ -66,10 +66,10 @@ export class DocumentGuard {
   readonly #shadow: DocumentShadow
   /** The shadow has the change that was allowed just now. */
   #isAhead = false
-  #usedAt: EpochMs = 0
+  #usedAt: MonotonicMs = 0
   #isWatched = false
   #refusals = new Map<string, number>()
-  #refusalsSince: EpochMs = 0
+  #refusalsSince: MonotonicMs = 0
 
   constructor(scope: Scope, options: GuardOptions, background: Background, content: () => DocumentState) {
     const { commentRoots = defaultRoots, validation } = options
@@ -137,7 +137,7 @@ export class DocumentGuard {
   /** Nobody may have needed it for long. */
   rest(): void {
     this.#isWatched = false
-    if (this.#scope.now() - this.#usedAt >= this.#guardedMs) this.#shadow.drop()
+    if (this.#scope.monotonic() - this.#usedAt >= this.#guardedMs) this.#shadow.drop()
     else this.#watch()
   }
 
@@ -168,19 +168,19 @@ export class DocumentGuard {
   /** The shadow has a change that the document will never have. */
   #rejected(user: string, detail: string): Judgement {
     this.#shadow.drop()
-    if (this.#refusals.size === 0) this.#refusalsSince = this.#scope.now()
+    if (this.#refusals.size === 0) this.#refusalsSince = this.#scope.monotonic()
     this.#refusals.set(user, (this.#refusals.get(user) ?? 0) + 1)
     return refusal('document.invalid', detail)
   }
 
   #isTiresome(user: string): boolean {
     if (this.#refusals.size === 0) return false
-    if (this.#scope.now() - this.#refusalsSince >= minuteMs) this.#refusals.clear()
+    if (this.#scope.monotonic() - this.#refusalsSince >= minuteMs) this.#refusals.clear()
     return (this.#refusals.get(user) ?? 0) >= this.#refusalsPerMinute
   }
 
   #used(): void {
-    this.#usedAt = this.#scope.now()
+    this.#usedAt = this.#scope.monotonic()
     if (!this.#isWatched) this.#watch()
   }
 

@@ -6,6 +6,8 @@
  * - What is told (`stored`, receipts) is on disk.
  * - A commit that the disk refuses is kept and tried again until it succeeds or the process ends.
  * - Clean means: nothing waits, nothing is under way.
+ * - Of what is damaged nothing is in memory, so that nothing can take what is left of it for all of it: the document is empty, and
+ *   refuses everybody (documentExistence.ts).
  */
 import { type Author, type Change, type DoneRequest, decodeChange, encodeChange, seal, sealWith, unsealAll } from '../crdt/change.ts'
 import type { Compaction } from '../crdt/compact.ts'
@@ -15,14 +17,16 @@ import type { Rejection } from '../crdt/rejection.ts'
 import { emptyUpdate, storedLimits, type UpdateInspection } from '../crdt/update.ts'
 import type { DocumentWork } from '../crdt/work.ts'
 import { Background } from './background.ts'
+import { isDamage } from './documentDamage.ts'
 import { isAtRest, isCommitting, isRefused, isSaved, Life } from './documentLife.ts'
+import type { RecordJournal } from './documentRecord.ts'
 import { DocumentRequests, type RequestLimits } from './documentRequests.ts'
 import { type ErrorCode, isTroupeError, TroupeError } from './errors.ts'
 import { HistoryJournal } from './historyJournal.ts'
 import type { HistoryOptions } from './historyOptions.ts'
 import type { Journals, Offset } from './journal.ts'
 import type { Scope } from './system/scope.ts'
-import type { EpochMs } from './world.ts'
+import type { MonotonicMs } from './world.ts'
 
 export interface LogOptions extends RequestLimits {
   readonly journals: Journals
@@ -53,6 +57,10 @@ export interface LogObserver {
   /** The disk refused a commit, with this code. */
   commitRefused(code: string): void
   compacted(milliseconds: number, bytes: number): void
+  /** A document could not be loaded, with this code. */
+  loadFailed(code: string): void
+  /** A document that is damaged is in memory, more or less. */
+  damaged(change: 1 | -1): void
 }
 
 /** What the document does when something is on disk. */
@@ -97,7 +105,18 @@ const defaultMaxUnsavedBytes = 16 * 1024 * 1024
 /** Trying again would not help: somebody else wrote to the journal, or what is to be written is larger than it takes. */
 const hopeless: readonly string[] = ['journal.conflict', 'journal.too_large']
 
-const known = <Value>(value: Value | undefined, stored: Uint8Array, where: string): Value => {
+const missing = (first: Offset, last: Offset): TroupeError =>
+  new TroupeError('journal.corrupt', `changes ${first} to ${last} of the document are missing`)
+
+interface Loaded {
+  readonly document: DocumentState
+  readonly requests: DocumentRequests
+  readonly tailAfter: Offset
+  readonly saved: Offset
+  readonly damage: TroupeError | undefined
+}
+
+const readable = <Value>(value: Value | undefined, stored: Uint8Array, where: string): Value => {
   if (value === undefined) throw new TroupeError('storage.newer_format', `${where} has format ${stored[0]}`)
   return value
 }
@@ -106,15 +125,17 @@ export class DocumentLog {
   readonly document: DocumentState
   readonly background: Background
   readonly life: Life
+  /** Why nobody can work with the document. */
+  readonly damage: TroupeError | undefined
   readonly #scope: Scope
   readonly #options: LogOptions
   #listener: LogListener | undefined
   /** Admitted and not yet on disk, oldest first. */
   readonly #unsaved: Change[] = []
   #unsavedBytes = 0
-  #unsavedSince: EpochMs = 0
+  #unsavedSince: MonotonicMs = 0
   #isFlushPlanned = false
-  #lastFlushAt: EpochMs = 0
+  #lastFlushAt: MonotonicMs = 0
   /** What is to be told when a certain offset is on disk; in order. */
   #owed: { readonly after: Offset; readonly pay: () => void; readonly waiting: Waiting }[] = []
   #owedBytes = 0
@@ -135,13 +156,8 @@ export class DocumentLog {
   /** Why the last of them did. */
   #failure: unknown
 
-  private constructor(
-    scope: Scope,
-    options: LogOptions,
-    life: Life,
-    loaded: { readonly document: DocumentState; readonly requests: DocumentRequests; readonly tailAfter: Offset; readonly saved: Offset },
-  ) {
-    const { document, requests, tailAfter, saved } = loaded
+  private constructor(scope: Scope, options: LogOptions, life: Life, { document, requests, tailAfter, saved, damage }: Loaded) {
+    this.damage = damage
     this.life = life
     this.document = document
     this.requests = requests
@@ -152,28 +168,46 @@ export class DocumentLog {
     this.#saved = saved
   }
 
-  /** Reads snapshot and entries. Errors: those of the journal, `journal.corrupt` for a snapshot that is no update. */
-  static async load(scope: Scope, options: LogOptions): Promise<DocumentLog> {
+  /** Reads snapshot and entries. Errors: those of the store, but what is damaged. */
+  static async load(scope: Scope, options: LogOptions, records: Pick<RecordJournal, 'record' | 'damage'>): Promise<DocumentLog> {
+    const life = new Life()
+    let loaded: Loaded
+    try {
+      if (records.damage !== undefined) throw records.damage
+      loaded = await DocumentLog.#read(scope, options, records.record?.offset ?? 0)
+    } catch (error) {
+      options.observe?.loadFailed(isTroupeError(error) ? error.code : 'actor.failed')
+      if (!isDamage(error)) throw error
+      scope.log.error({ document: scope.address, error: String(error) }, 'a document is damaged; it refuses everybody')
+      loaded = { document: DocumentState.empty(), requests: new DocumentRequests(options), tailAfter: 0, saved: 0, damage: error }
+      options.observe?.damaged(1)
+    }
+    life.happened('loaded')
+    return new DocumentLog(scope, options, life, loaded)
+  }
+
+  /** `known`: an offset that was on disk. */
+  static async #read(scope: Scope, options: LogOptions, known: Offset): Promise<Loaded> {
     const { journals } = options
     const { address } = scope
-    const life = new Life()
     const snapshot = await journals.snapshot(address)
     const tailAfter = snapshot?.offset ?? 0
     const updates: Uint8Array[] = []
     const requests = new DocumentRequests(options)
-    const sealed = snapshot && known(unsealAll(snapshot.data), snapshot.data, address)
+    const sealed = snapshot && readable(unsealAll(snapshot.data), snapshot.data, address)
     for (const request of sealed?.requests ?? []) requests.add(request, request.offset, request.time)
     let saved = tailAfter
     for (;;) {
       const entries = await journals.read(address, { after: saved, limit: pageEntries })
       for (const { offset, time, data } of entries) {
-        const { update, request } = known(decodeChange(data), data, `${address}#${offset}`)
+        if (offset !== ++saved) throw missing(saved, offset - 1)
+        const { update, request } = readable(decodeChange(data), data, `${address}#${offset}`)
         updates.push(update)
         if (request !== undefined) requests.add(request, offset, time)
       }
-      saved = entries.at(-1)?.offset ?? saved
       if (entries.length === 0) break
     }
+    if (saved < known) throw missing(saved + 1, known)
     const merged = sealed?.update ?? new Uint8Array(0)
     const inspections = new Map<Uint8Array, UpdateInspection | Rejection>()
     for (const bytes of [merged, ...updates]) {
@@ -184,8 +218,7 @@ export class DocumentLog {
     if (!(document instanceof DocumentState)) throw new TroupeError('journal.corrupt', `${address}: ${document.code}: ${document.detail}`)
     if (document.setAside.length > 0)
       scope.log.error({ document: address, setAside: document.setAside }, 'stored updates could not be used')
-    life.happened('loaded')
-    return new DocumentLog(scope, options, life, { document, requests, tailAfter, saved })
+    return { document, requests, tailAfter, saved, damage: undefined }
   }
 
   /** Before anything is added. */
@@ -216,7 +249,7 @@ export class DocumentLog {
   admit(update: Uint8Array, inspection: UpdateInspection, author: Author, request?: DoneRequest): Offset {
     this.life.happened('admitted')
     const admitted = this.document.admit(update, inspection)
-    if (this.#unsaved.length === 0) this.#unsavedSince = this.#scope.now()
+    if (this.#unsaved.length === 0) this.#unsavedSince = this.#scope.monotonic()
     this.#unsaved.push({ author, update: admitted, request })
     this.#unsavedBytes += admitted.length
     const offset = this.#saved + this.#unsaved.length
@@ -248,7 +281,7 @@ export class DocumentLog {
   plan(): void {
     if (this.#isFlushPlanned || isCommitting(this.life)) return
     this.#isFlushPlanned = true
-    const wait = this.#lastFlushAt + this.#windowMs - this.#scope.now()
+    const wait = this.#lastFlushAt + this.#windowMs - this.#scope.monotonic()
     if (wait > 0 || !this.#scope.tell(this.#scope.address, { type: 'document.flush' }))
       this.#scope.after('flush', Math.max(1, wait), { type: 'document.flush' })
   }
@@ -256,7 +289,7 @@ export class DocumentLog {
   flush(): void {
     this.#isFlushPlanned = false
     if (isCommitting(this.life)) return
-    this.#lastFlushAt = this.#scope.now()
+    this.#lastFlushAt = this.#scope.monotonic()
     if (isSaved(this.life)) return this.#listener?.flushed([])
     this.life.happened('commit')
     const batch = this.#unsaved.slice()
@@ -271,15 +304,15 @@ export class DocumentLog {
     )
   }
 
-  #stored(batch: readonly Change[], last: Offset, since: EpochMs): void {
+  #stored(batch: readonly Change[], last: Offset, since: MonotonicMs): void {
     this.#commit = undefined
     this.#saved = last
     this.#unsaved.splice(0, batch.length)
     for (const { update } of batch) this.#unsavedBytes -= update.length
-    this.#unsavedSince = this.#scope.now()
+    this.#unsavedSince = this.#scope.monotonic()
     if (isRefused(this.life)) this.#options.observe?.unsaved(-1)
     this.life.happened(this.#unsaved.length === 0 ? 'stored' : 'storedSome')
-    this.#options.observe?.stored(batch.length, this.#scope.now() - since)
+    this.#options.observe?.stored(batch.length, this.#scope.monotonic() - since)
     this.#listener?.flushed(batch.map(({ update }) => update))
     for (let first = this.#owed[0]; first !== undefined && first.after <= last; first = this.#owed[0]) {
       this.#owed.shift()
@@ -346,6 +379,7 @@ export class DocumentLog {
     // Whoever exchanges the content ends it first, and the actor that stops then ends it again.
     if (this.life.stage === 'over') return this.background.end()
     if (isRefused(this.life)) this.#options.observe?.unsaved(-1)
+    if (this.damage !== undefined) this.#options.observe?.damaged(-1)
     this.life.happened('ended')
     const { upTo = 0, written = Promise.resolve() } = this.#commit ?? {}
     const isWritten = written.then(
@@ -412,7 +446,7 @@ export class DocumentLog {
     const offset = this.#saved
     const covered = this.document.tail.slice(0, upTo)
     const { address } = this.#scope
-    const began = this.#scope.now()
+    const began = this.#scope.monotonic()
     this.life.happened('compact')
     const failed = (error: unknown) => {
       // Once: on a full disk every document would say so each second, and merge itself anew for it.
@@ -433,7 +467,7 @@ export class DocumentLog {
             this.#tailAfter += upTo
             this.#failures = 0
             this.#hurried = this.#hurried.filter(({ upTo, resolve }) => upTo > this.#tailAfter || resolve())
-            const worked = this.#scope.now() - began
+            const worked = this.#scope.monotonic() - began
             this.#options.observe?.compacted(worked, compaction.snapshot.length)
             this.#listener?.compacted()
             this.#compacted(worked)

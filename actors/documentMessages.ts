@@ -98,6 +98,8 @@ export type DocumentMessage =
   | { readonly type: 'document.compact' }
   | { readonly type: 'document.look' }
   | { readonly type: 'document.news' }
+  /** From itself, when it is damaged. */
+  | { readonly type: 'document.reload' }
 
 /**
  * The life of a document as a whole. All are asks, answered with `DocumentDescription` when it is on disk; that of another name for
@@ -162,6 +164,8 @@ export interface DocumentDescription {
   readonly isFull: boolean
   readonly deleted?: DocumentDeletion
   readonly renamedFrom?: string
+  /** Why nobody can open it. */
+  readonly damage?: string
 }
 
 export interface DocumentDeletion {

@@ -5,7 +5,7 @@
 import { publicName, tenantOf } from './account.ts'
 import type { Scope } from './system/scope.ts'
 import type { DocumentEvent, DocumentEventType } from './webhook.ts'
-import type { EpochMs } from './world.ts'
+import type { MonotonicMs } from './world.ts'
 
 const gapMs = 1_000
 /** Users that are kept for one piece of news. */
@@ -15,7 +15,7 @@ export class DocumentNews {
   readonly #scope: Scope
   readonly #happened: ((event: DocumentEvent) => void) | undefined
   #users = new Set<string>()
-  #toldAt: EpochMs = Number.NEGATIVE_INFINITY
+  #toldAt: MonotonicMs = Number.NEGATIVE_INFINITY
   #hasNews = false
   #isPlanned = false
   #offset = 0
@@ -37,7 +37,7 @@ export class DocumentNews {
     this.#offset = offset
     this.#hasNews = true
     if (this.#isPlanned) return
-    const wait = this.#toldAt + gapMs - this.#scope.now()
+    const wait = this.#toldAt + gapMs - this.#scope.monotonic()
     if (wait <= 0) return this.tell()
     this.#isPlanned = true
     this.#scope.after('news', wait, { type: 'document.news' })
@@ -50,7 +50,7 @@ export class DocumentNews {
     const users = [...this.#users]
     this.#users = new Set()
     this.#hasNews = false
-    this.#toldAt = this.#scope.now()
+    this.#toldAt = this.#scope.monotonic()
     this.#emit('document.changed', { users, offset: this.#offset })
   }
 

@@ -8,7 +8,7 @@ import type { Rejection } from '../crdt/rejection.ts'
 import { type PresenceCounts, presenceCounts } from './presenceCounts.ts'
 import type { Part } from './publication.ts'
 import type { Scope } from './system/scope.ts'
-import type { EpochMs } from './world.ts'
+import type { MonotonicMs } from './world.ts'
 
 export interface PresenceOptions {
   /** Presence that was not renewed for this long is removed. Default 30 000. */
@@ -50,7 +50,7 @@ export class DocumentPresence {
   #news = new Map<number, AwarenessEntry>()
   #isExpiryPlanned = false
   #isTellingPlanned = false
-  #toldAt: EpochMs = 0
+  #toldAt: MonotonicMs = 0
 
   constructor(scope: Scope, options: PresenceOptions, readers: () => number, changed: () => void, refused: (code: string) => void) {
     const { stampPresence: stampsIdentity = false, awareness = awarenessPolicy, awarenessLimits: limits = awarenessLimits } = options
@@ -78,7 +78,7 @@ export class DocumentPresence {
 
   get #waitMs(): number {
     const windowMs = Math.max(this.#windowMs, Math.min(this.#maxWindowMs, this.#windowMs + this.#readers() * windowMsForEachReader))
-    return this.#toldAt + windowMs - this.#scope.now()
+    return this.#toldAt + windowMs - this.#scope.monotonic()
   }
 
   homeOf(owner: AwarenessOwner): number | undefined {
@@ -97,7 +97,7 @@ export class DocumentPresence {
   /** What changed since it was last taken, once the window is over. */
   takeNews(): Part | undefined {
     if (!this.hasNews) return undefined
-    this.#toldAt = this.#scope.now()
+    this.#toldAt = this.#scope.monotonic()
     const bytes = encodeAwareness([...this.#news.values()])
     this.#news = new Map()
     this.#counts.windows++
@@ -121,7 +121,7 @@ export class DocumentPresence {
       this.#refused(`awareness.${entries.code}`)
       return undefined
     }
-    const { changed, refused } = this.#state.apply(entries, owner, this.#scope.now())
+    const { changed, refused } = this.#state.apply(entries, owner, this.#scope.monotonic())
     for (const { code } of refused) this.#refused(`awareness.${code}`)
     this.#counts.news += changed.length
     this.#counts.known += entries.length - changed.length - refused.length
@@ -132,12 +132,12 @@ export class DocumentPresence {
 
   /** The connection is gone. */
   release(owner: AwarenessOwner): void {
-    this.#announce(this.#state.release(owner, this.#scope.now()))
+    this.#announce(this.#state.release(owner, this.#scope.monotonic()))
   }
 
   expire(): void {
     this.#isExpiryPlanned = false
-    this.#announce(this.#state.expire(this.#scope.now(), this.#timeoutMs))
+    this.#announce(this.#state.expire(this.#scope.monotonic(), this.#timeoutMs))
     if (this.#state.remembered > 0) this.#planExpiry()
   }
 

@@ -16,7 +16,7 @@ import type { Reach, UpdateInspection } from '../crdt/update.ts'
 import { type Part, publication } from './publication.ts'
 import type { Address } from './system/address.ts'
 import type { Scope } from './system/scope.ts'
-import type { EpochMs } from './world.ts'
+import type { MonotonicMs } from './world.ts'
 
 export interface ReceiptOptions {
   /** Wait before a client is asked again for what is missing; doubles up to 5 minutes. Default 10 000. */
@@ -52,14 +52,14 @@ export class Dues {
   unanswered = 0
   /** It counts the next answer as one change. */
   isCounting = false
-  askedAt: EpochMs = 0
+  askedAt: MonotonicMs = 0
   /** It is not asked for what is missing before this. */
-  askableAt: EpochMs = 0
+  askableAt: MonotonicMs = 0
   /** Its last answer was refused for its size. */
   isTooLarge = false
   waitMs: number
   /** When it last wrote; 0: not since it was last asked. */
-  wroteAt: EpochMs = 0
+  wroteAt: MonotonicMs = 0
   held: Held | undefined
   /** The client knows that this was refused. It keeps it, so that it may come in later, when the client may write again. */
   refused: Held | undefined
@@ -164,7 +164,7 @@ export class DocumentReceipts {
     if (isAnswer) this.#release(dues)
     if (this.#due.size > 0) this.pay()
     if (this.#compareMs === 0 || isAnswer) return
-    dues.wroteAt = this.#scope.now()
+    dues.wroteAt = this.#scope.monotonic()
     this.#planLook(dues.wroteAt + this.#compareMs)
   }
 
@@ -212,14 +212,14 @@ export class DocumentReceipts {
     dues.held.receipts += receipts
     extend(dues.held.ends, inspection.ranges)
     extend(dues.held.ends, inspection.deletes)
-    const now = this.#scope.now()
+    const now = this.#scope.monotonic()
     this.#planLook(dues.askableAt > now ? dues.askableAt : now + this.#askAgainMs)
     return dues.held.ends.size <= maxHeldClients
   }
 
   /** Asks for what is missing, unless that was done just now. */
   ask(dues: Dues): void {
-    const now = this.#scope.now()
+    const now = this.#scope.monotonic()
     if (now < dues.askableAt) return
     this.#askLater(dues)
     dues.askedAt = now
@@ -243,7 +243,7 @@ export class DocumentReceipts {
 
   /** An answer had holes: the client itself lacks something, and the same answer would come again. */
   hasHoles(dues: Dues): void {
-    if (this.#scope.now() >= dues.askableAt) this.#askLater(dues)
+    if (this.#scope.monotonic() >= dues.askableAt) this.#askLater(dues)
   }
 
   /** What fits of an answer with holes was taken. */
@@ -275,7 +275,7 @@ export class DocumentReceipts {
   /** Looks who has to be asked. Messages cannot be lost on the way, but a client may ignore them, or have kept something back. */
   look(): void {
     this.#lookAt = Number.POSITIVE_INFINITY
-    const now = this.#scope.now()
+    const now = this.#scope.monotonic()
     let next = Number.POSITIVE_INFINITY
     for (const dues of this.#all) {
       if (dues.held !== undefined) {
@@ -292,14 +292,14 @@ export class DocumentReceipts {
     this.#planLook(next)
   }
 
-  #planLook(at: EpochMs): void {
+  #planLook(at: MonotonicMs): void {
     if (at >= this.#lookAt) return
     this.#lookAt = at
-    this.#scope.after('look', at - this.#scope.now(), { type: 'document.look' })
+    this.#scope.after('look', at - this.#scope.monotonic(), { type: 'document.look' })
   }
 
   #askLater(dues: Dues): void {
-    dues.askableAt = this.#scope.now() + dues.waitMs
+    dues.askableAt = this.#scope.monotonic() + dues.waitMs
     dues.waitMs = Math.min(longestAskAgainMs, dues.waitMs * 2)
   }
 

@@ -5,6 +5,7 @@
  * Promises:
  * - What begins a change of content (`gone`, `incoming`) is one write. Whoever loads the document next finishes it (`finishExchange`),
  *   as often as it is interrupted: there is the old content or the new one, whole, and never both.
+ * - A record that cannot be read says so (`damage`), and the next one takes its place.
  * - A document that somebody just began to write gets its record in the background; without one it is `present` as long as it has content.
  */
 import { base64 } from '../crdt/base64.ts'
@@ -12,6 +13,7 @@ import { type RequestKey, seal } from '../crdt/change.ts'
 import { decodeStateVector, encodeStateVector, type StateVector } from '../crdt/stateVector.ts'
 import { emptyUpdate } from '../crdt/update.ts'
 import { entriesAfter } from './documentContent.ts'
+import { epochOf, isDamage } from './documentDamage.ts'
 import { type MovedHistory, moveHistory } from './documentHistoryMove.ts'
 import type { DocumentDescription, DocumentOrigin } from './documentMessages.ts'
 import { TroupeError } from './errors.ts'
@@ -126,6 +128,13 @@ export const readRecord = async (journals: Journals, id: string): Promise<{ reco
   }
 }
 
+/** Offset of a record that nobody can read. */
+const unreadable = -1
+
+/** With nothing under way. */
+export const settled = ({ gone: _, incoming: __, history: ___, movingTo: ____, movedBy: _____, ...rest }: DocumentRecord): DocumentRecord =>
+  rest
+
 /** The journal of a record: written by the document alone, one change after the other. */
 export class RecordJournal {
   readonly #journals: Journals
@@ -133,20 +142,32 @@ export class RecordJournal {
   #record: DocumentRecord | undefined
   #offset: Offset
   #last: Promise<unknown> = Promise.resolve()
+  #damage: TroupeError | undefined
 
-  private constructor(journals: Journals, id: string, record: DocumentRecord | undefined, offset: Offset) {
+  private constructor(journals: Journals, id: string) {
     this.#journals = journals
     this.#id = id
-    this.#record = record
-    this.#offset = offset
+    this.#offset = unreadable
   }
 
-  /** Finishes what was begun. Errors: `journal.corrupt`, those of the store. */
+  /** Finishes what was begun. Errors: those of the store. */
   static async load(journals: Journals, id: string): Promise<RecordJournal> {
-    const { record, offset } = await readRecord(journals, id)
-    const journal = new RecordJournal(journals, id, record, offset)
-    await journal.finishExchange()
+    const journal = new RecordJournal(journals, id)
+    try {
+      const { record, offset } = await readRecord(journals, id)
+      journal.#record = record
+      journal.#offset = offset
+      await journal.finishExchange()
+    } catch (error) {
+      if (!isDamage(error)) throw error
+      journal.#damage = error
+    }
     return journal
+  }
+
+  /** Why the record cannot be read, or what it has begun cannot be finished. */
+  get damage(): TroupeError | undefined {
+    return this.#damage
   }
 
   /** As it is on disk. */
@@ -158,7 +179,8 @@ export class RecordJournal {
   save(change: (record: DocumentRecord | undefined) => DocumentRecord): Promise<DocumentRecord> {
     const saved = this.#last.then(async () => {
       const next = change(this.#record)
-      const expected = this.#offset === 0 ? 'none' : this.#offset
+      if (this.#offset === unreadable) await this.#journals.remove(recordOf(this.#id))
+      const expected = this.#offset > 0 ? this.#offset : 'none'
       const { last } = await this.#journals.append(recordOf(this.#id), [encoder.encode(JSON.stringify(next))], { expected })
       this.#record = next
       this.#offset = last
@@ -173,7 +195,7 @@ export class RecordJournal {
   /** Puts content where the record can call for it. On disk when resolved. Errors: `journal.too_large`, those of the store. */
   async stage(entries: readonly Uint8Array[]): Promise<void> {
     await this.#journals.remove(incomingOf(this.#id))
-    await this.#journals.append(incomingOf(this.#id), entries, { expected: 'none' })
+    if (entries.length > 0) await this.#journals.append(incomingOf(this.#id), entries, { expected: 'none' })
   }
 
   /** The old content goes, the new one comes, the record says that it is so. Can be interrupted anywhere and called again. */
@@ -182,7 +204,7 @@ export class RecordJournal {
     if (record?.gone === undefined && record?.incoming === undefined) return
     const document = `document/${this.#id}`
     const journals = this.#journals
-    const { epoch } = await journals.head(document)
+    const epoch = await epochOf(journals, document)
     if (epoch !== '' && epoch === record.gone) {
       // The content last: as long as it is there, this is done again.
       for (const journal of [`history/${this.#id}`, `quarantine/${document}`, document]) await journals.remove(journal)

@@ -91,8 +91,9 @@ class Sweeper {
 
   async day(sweep: Sweep, scope: Scope): Promise<void> {
     const now = scope.now()
-    const isDue = sweep.sweptAt === 0 || now >= sweep.sweptAt + dayMs
-    scope.after('day', isDue ? dayMs : sweep.sweptAt + dayMs - now, { type: 'sweep.day' })
+    const sweptMs = now - sweep.sweptAt // less than nothing when the clock was set back
+    const isDue = sweep.sweptAt === 0 || sweptMs < 0 || sweptMs >= dayMs
+    scope.after('day', isDue ? dayMs : dayMs - sweptMs, { type: 'sweep.day' })
     if (!isDue) return
     sweep.sweptAt = now
     sweep.at = { kind: records, after: '' }

@@ -75,9 +75,9 @@ const table = {
     advice: 'Run the version that wrote the snapshot; a journal that was trimmed cannot be folded from its beginning.',
   },
   'journal.corrupt': {
-    text: 'a stored record does not match its checksum',
+    text: 'part of what is stored is damaged or missing',
     retry: false,
-    advice: 'Restore this journal from a backup. Other journals are unaffected.',
+    advice: 'Restore a backup; a document can also be purged or begun anew. Other journals are unaffected.',
   },
   'journal.bad_name': {
     text: 'the journal name is not allowed',

@@ -11,12 +11,15 @@ import type { DocumentRequest } from './documentMessages.ts'
 
 type PresenceMessage = Extract<DocumentRequest, { type: 'document.awareness' }>
 
-/** Messages that wait, each at most `limits.messageBytes`. More than this at a time are echoes of a crowd. */
+/** Messages that wait. More than this at a time are echoes of a crowd. */
 const mostHeld = 16
+/** All of them together: one of `limits.messageBytes` is more than any document takes for presence, and sixteen would be 256 MiB. */
+const mostBytes = 1024 * 1024
 
 export class HeldPresence {
   #own: number | undefined
   readonly #held = new Map<number, PresenceMessage>()
+  #bytes = 0
 
   get isEmpty(): boolean {
     return this.#held.size === 0
@@ -31,23 +34,28 @@ export class HeldPresence {
   hold(message: PresenceMessage): boolean {
     const client = firstClient(message.update)
     if (client === undefined) return false // says nothing of anybody
-    const isFirst = !this.#held.has(client)
+    if (message.update.length > mostBytes) return false
+    const before = this.#held.get(client)
     this.#held.set(client, message) // keeps its place in the order
-    if (this.#held.size <= mostHeld) return isFirst
-    for (const other of this.#held.keys()) {
-      if (other === this.#own) continue
-      this.#held.delete(other)
-      break
+    this.#bytes += message.update.length - (before?.update.length ?? 0)
+    let isNobodysLoss = before === undefined
+    while (this.#held.size > mostHeld || this.#bytes > mostBytes) {
+      this.#remove([...this.#held.keys()].find((other) => other !== this.#own) ?? client)
+      isNobodysLoss = false
     }
-    return false
+    return isNobodysLoss
+  }
+
+  #remove(client: number): PresenceMessage | undefined {
+    const message = this.#held.get(client)
+    this.#held.delete(client)
+    this.#bytes -= message?.update.length ?? 0
+    return message
   }
 
   /** The one that has waited longest. */
   take(): PresenceMessage | undefined {
-    for (const [client, message] of this.#held) {
-      this.#held.delete(client)
-      return message
-    }
-    return undefined
+    const [client] = this.#held.keys()
+    return client === undefined ? undefined : this.#remove(client)
   }
 }

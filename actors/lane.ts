@@ -20,7 +20,7 @@ export interface LaneLimits {
 /** A state vector above this is not kept: after a gap such a client gets the whole document. */
 const vectorBytes = 4 * 1024
 
-const sizeOf = (request: DocumentRequest): number => {
+export const sizeOf = (request: DocumentRequest): number => {
   switch (request.type) {
     case 'document.sync':
       return request.stateVector.length

@@ -15,16 +15,17 @@
 import { noBytes } from '../crdt/cursor.ts'
 import { type Account, scopedId } from './account.ts'
 import type { ConnectionInput, ConnectionMessage } from './connection.ts'
+import { damageCodes } from './documentDamage.ts'
 import type { DocumentRequest } from './documentMessages.ts'
 import { type ErrorCode, errorTable, isTroupeError } from './errors.ts'
-import { Lane, type LaneLimits, type Waiting } from './lane.ts'
+import { Lane, type LaneLimits, sizeOf, type Waiting } from './lane.ts'
 import type { SharedSink } from './laneMessages.ts'
 import { LaneSink } from './laneSink.ts'
 import type { LaneVoice } from './laneVoice.ts'
 import type { SocketLimits } from './socketLife.ts'
 import type { Address } from './system/address.ts'
 import type { Scope } from './system/scope.ts'
-import type { EpochMs } from './world.ts'
+import { type EpochMs, type MonotonicMs, wallLookMs } from './world.ts'
 
 export type LaneLifeMessage =
   | { readonly type: 'multiplexer.identified'; readonly lane: LaneLife; readonly account: Account }
@@ -69,8 +70,8 @@ export interface LaneHost {
   readonly waiting: Waiting
   readonly isClosed: boolean
   close(code: ErrorCode, detail: string): void
-  /** Something of the client went on to this connection. */
-  passed(connection: Address): void
+  /** Something that waited in a lane goes on to this connection. */
+  released(connection: Address, bytes: number): void
 }
 
 type Stage =
@@ -88,6 +89,8 @@ const emptyVector = new Uint8Array([0])
 /** A document that fails again and again is tried ever more rarely, up to this. */
 const firstRestMs = 500
 const longestRestMs = 30_000
+/** A damaged document does not come back by itself, so its clients are told and stay out; until somebody has restored it. */
+const damagedRestMs = 60_000
 /** A lane that was open for so long begins anew with the shortest rest. */
 const steadyMs = 60_000
 
@@ -115,9 +118,10 @@ export class LaneLife {
   #nextToken: string | undefined
   /** Expiry for which a new token was asked. */
   #askedFor: EpochMs | undefined
+  #refreshAt: EpochMs = 0
   /** In a row. */
   #failures = 0
-  #openedAt: EpochMs = 0
+  #openedAt: MonotonicMs = 0
 
   constructor(host: LaneHost, { name, document }: { readonly name: string; readonly document: string }) {
     this.#host = host
@@ -129,15 +133,18 @@ export class LaneLife {
 
   // ── what the client says ───────────────────────────────────────────────────────────────────────────────────────
 
-  hear(request: DocumentRequest): void {
+  /** The connection that it goes on to; undefined: nobody has to deal with it now. */
+  hear(request: DocumentRequest): Address | undefined {
     this.#lane.hear(request)
-    if (this.#stage.kind === 'denied') return
-    if (this.#stage.kind === 'open') this.#pass(this.#stage.connection, request)
-    else this.#lane.wait(request)
+    if (this.#stage.kind === 'open') {
+      this.#pass(this.#stage.connection, request)
+      return this.#stage.connection
+    }
+    if (this.#stage.kind !== 'denied') this.#lane.wait(request)
+    return undefined
   }
 
   #pass(connection: Address, request: DocumentRequest): void {
-    this.#host.passed(connection)
     this.#tell(connection, { type: 'connection.receive', message: request })
     if (request.type === 'document.update' && request.isAnswer && this.#lane.answered())
       this.#tell(connection, { type: 'connection.receive', message: { type: 'document.barrier', payload: noBytes } })
@@ -245,12 +252,19 @@ export class LaneLife {
     this.#cancel('refresh')
     // The same token again: it was asked for, and there is no newer one.
     if (expiresAt === undefined || expiresAt === this.#askedFor) return
-    const ms = refreshIn(this.#scope.now(), expiresAt, this.#host.limits.tokenRefreshMs)
-    this.#after('refresh', ms, { type: 'multiplexer.aging', lane: this })
+    const now = this.#scope.now()
+    this.#refreshAt = now + refreshIn(now, expiresAt, this.#host.limits.tokenRefreshMs)
+    this.#awaitRefresh(now)
+  }
+
+  #awaitRefresh(now: EpochMs): void {
+    this.#after('refresh', Math.min(wallLookMs, this.#refreshAt - now), { type: 'multiplexer.aging', lane: this })
   }
 
   aging(): void {
     if (this.#stage.kind !== 'open' && this.#stage.kind !== 'joining') return
+    const now = this.#scope.now()
+    if (now < this.#refreshAt) return this.#awaitRefresh(now)
     this.#askedFor = this.#stage.account.expiresAt
     this.#host.voice.wantToken(this.#lane.name)
   }
@@ -295,8 +309,11 @@ export class LaneLife {
     const stage = this.#stage
     if (stage.kind !== 'joining' || stage.sink !== sink) return
     this.#stage = { ...stage, kind: 'open' }
-    this.#openedAt = this.#scope.now()
-    for (const request of this.#lane.takePending()) this.#pass(stage.connection, request)
+    this.#openedAt = this.#scope.monotonic()
+    for (const request of this.#lane.takePending()) {
+      this.#host.released(stage.connection, sizeOf(request))
+      this.#pass(stage.connection, request)
+    }
     if (this.#lane.hasGap) this.#closeGap(stage.connection)
   }
 
@@ -314,7 +331,7 @@ export class LaneLife {
     if (!errorTable[code].retry) return this.#deny(code, detail)
     if (stage.kind === 'open') {
       this.#lane.breakOff()
-      if (this.#scope.now() - this.#openedAt >= steadyMs) this.#failures = 0
+      if (this.#scope.monotonic() - this.#openedAt >= steadyMs) this.#failures = 0
     }
     this.#cancel('refresh')
     if (sink.hasGreeted) this.#host.voice.closed(this.#lane.name, code, detail)
@@ -332,9 +349,11 @@ export class LaneLife {
   }
 
   rested(): void {
-    if (this.#stage.kind !== 'resting') return
-    const { account } = this.#stage
-    if (account !== undefined) return this.#join(account)
+    const stage = this.#stage
+    if (stage.kind === 'denied')
+      this.#lane.breakOff() // what the client said meanwhile was not listened to
+    else if (stage.kind !== 'resting') return
+    else if (stage.account !== undefined) return this.#join(stage.account)
     this.#awaitToken()
     this.#host.voice.wantToken(this.#lane.name)
   }
@@ -348,6 +367,8 @@ export class LaneLife {
     // First that it is no longer synchronised, so that it takes the others off the screen.
     if (hasGreeted) voice.closed(this.#lane.name, code, detail)
     voice.denied(this.#lane.name, code, detail)
+    if (damageCodes.includes(code))
+      this.#after('rest', damagedRestMs * (0.5 + this.#scope.random.next()), { type: 'multiplexer.rested', lane: this })
   }
 
   #disconnect(): void {

@@ -14,6 +14,8 @@ export type LaneRequest =
   /** No document can have this name. Only a token is answered: providers send it first, and what follows is no second offence. */
   | { readonly type: 'lane.misnamed'; readonly name: string; readonly detail: string; readonly isToken: boolean }
   | { readonly type: 'lane.pong' }
+  /** It is of another protocol, and so is all that will follow. */
+  | { readonly type: 'lane.foreign'; readonly detail: string }
   /** Not even a lane could be found in it. */
   | { readonly type: 'lane.unreadable'; readonly detail: string }
 
@@ -34,4 +36,6 @@ export type LaneOutput =
 export interface SharedSink extends Sink<LaneOutput> {
   /** Drops what is left of some answers. */
   discard(isUnwanted: (answer: LaneOutput) => boolean): void
+  /** Messages that were dealt with, for they waited, are now on their way in. */
+  arrived(messages: number, bytes: number): void
 }

@@ -73,14 +73,17 @@ export class LaneSink implements Sink<Publication> {
   }
 
   ping(): void {}
-  /** What the client says waits in the lane until the document is there, and the other lanes go on. */
+  /**
+   * What the client says waits in the lane until the document is there, and the other lanes go on. Were the socket not read meanwhile,
+   * the token that this lane waits for might never be.
+   */
   pause(): void {}
   resume(): void {
     if (this.#isEnded) return
     this.#greet()
     this.#owner.joined(this)
   }
-  /** The multiplexer counts for the whole socket. */
+  /** The multiplexer counts, for the whole socket. */
   handled(): void {}
 
   close(code: ErrorCode, detail: string): void {
@@ -104,7 +107,13 @@ export class LaneSink implements Sink<Publication> {
   get sentBytes(): number {
     return this.#shared.sentBytes
   }
+  get receivedBytes(): number {
+    return this.#shared.receivedBytes
+  }
   get isAnswering(): boolean {
     return this.#shared.isAnswering
+  }
+  get isPaused(): boolean {
+    return this.#shared.isPaused
   }
 }

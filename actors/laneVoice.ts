@@ -6,7 +6,7 @@ import type { ErrorCode } from './errors.ts'
 import type { SharedSink } from './laneMessages.ts'
 import { publication } from './publication.ts'
 import type { Scope } from './system/scope.ts'
-import type { EpochMs } from './world.ts'
+import type { MonotonicMs } from './world.ts'
 
 /** Awareness of nobody: changes nothing at any client. */
 const nobody = publication([{ kind: 'awareness', bytes: new Uint8Array([0]) }])
@@ -19,19 +19,19 @@ export class LaneVoice {
   readonly #scope: Scope
   readonly #sink: SharedSink
   readonly #keepAliveMs: number
-  #saidAt: EpochMs
+  #saidAt: MonotonicMs
 
   constructor(scope: Scope, sink: SharedSink, keepAliveMs: number) {
     this.#scope = scope
     this.#sink = sink
     this.#keepAliveMs = keepAliveMs
-    this.#saidAt = scope.now()
+    this.#saidAt = scope.monotonic()
     this.#keepAliveIn(keepAliveMs)
   }
 
   /** Something goes out. */
   said(): void {
-    this.#saidAt = this.#scope.now()
+    this.#saidAt = this.#scope.monotonic()
   }
 
   wantToken(name: string): void {
@@ -56,7 +56,7 @@ export class LaneVoice {
 
   /** `name`: of any lane; without one it is said of a lane without a name, for clients pass over what belongs to none of their documents. */
   keepAlive(hasSpoken: boolean, name = ''): void {
-    const silence = this.#scope.now() - this.#saidAt
+    const silence = this.#scope.monotonic() - this.#saidAt
     const isDue = silence >= this.#keepAliveMs
     if (isDue && hasSpoken) {
       this.said()

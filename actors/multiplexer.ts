@@ -16,6 +16,7 @@
  * Runs as a custom-logic actor, made by the server for each socket and never restarted; its connections end with it.
  */
 import type { ErrorCode } from './errors.ts'
+import { Inbound } from './inbound.ts'
 import { type LaneHost, LaneLife, type LaneLifeLimits, type LaneLifeMessage, type SocketOrigin } from './laneLife.ts'
 import type { LaneRequest } from './laneMessages.ts'
 import { LaneVoice } from './laneVoice.ts'
@@ -25,7 +26,8 @@ import { defineActor } from './system/definition.ts'
 import type { Scope } from './system/scope.ts'
 
 export type MultiplexerMessage =
-  | { readonly type: 'multiplexer.receive'; readonly request: LaneRequest }
+  /** `bytes`: of the frame in which it came. */
+  | { readonly type: 'multiplexer.receive'; readonly request: LaneRequest; readonly bytes?: number }
   | { readonly type: 'multiplexer.keepAlive' }
   | LaneLifeMessage
   | SocketMessage
@@ -52,8 +54,6 @@ export const multiplexerLimits: MultiplexerLimits = {
 /** What the server gives a new multiplexer. */
 export type MultiplexerInput = SocketOrigin
 
-/** Messages of the client between two looks whether they have been taken in. */
-const pulseMessages = 64
 const pulseTimeoutMs = 30_000
 
 class Multiplexer implements LaneHost {
@@ -66,15 +66,15 @@ class Multiplexer implements LaneHost {
   readonly #lanes = new Map<string, LaneLife>()
   #hasSpoken = false
   #strikes = 0
-  #received = 0
-  /** Connections that got something since the last look. */
-  readonly #touched = new Set<Address>()
+  /** What went on to connections. */
+  readonly #inbound: Inbound
 
   constructor(scope: Scope, origin: SocketOrigin, limits: MultiplexerLimits) {
     this.life = new SocketLife<never>(scope, origin.sink as never, limits) // it pings and closes; what is sent goes through lane sinks
     this.scope = scope
     this.origin = origin
     this.limits = limits
+    this.#inbound = new Inbound(origin.sink, (by) => scope.ask(by, { type: 'connection.pulse' }, { timeoutMs: pulseTimeoutMs }))
     this.life.begin()
     this.life.demand()
     this.voice = new LaneVoice(scope, origin.sink, limits.keepAliveMs)
@@ -82,36 +82,43 @@ class Multiplexer implements LaneHost {
 
   // ── what the client says ───────────────────────────────────────────────────────────────────────────────────────
 
-  receive(request: LaneRequest): void {
+  receive(request: LaneRequest, bytes: number): void {
     if (this.life.isClosed) return
     if (!this.#hasSpoken) {
       this.#hasSpoken = true
       this.life.satisfied()
     }
-    this.#take(request)
-    if (!this.life.isClosed) this.#count()
+    const connection = request.type === 'lane.request' ? this.#laneOf(request)?.hear(request.request) : this.#take(request)
+    if (connection !== undefined) this.#inbound.passed(connection, bytes)
+    else this.origin.sink.handled(1, bytes)
   }
 
-  #take(request: LaneRequest): void {
+  #take(request: Exclude<LaneRequest, { type: 'lane.request' }>): undefined {
     switch (request.type) {
       case 'lane.token': {
         if (request.knowsPing) this.voice.knowsPing = true
         const lane = this.#laneOf(request)
-        if (lane !== undefined) return lane.hearToken(request.token)
-        return this.voice.denied(request.name, 'connection.too_many', `${this.limits.lanes} documents on one socket`)
+        if (lane !== undefined) lane.hearToken(request.token)
+        else this.voice.denied(request.name, 'connection.too_many', `${this.limits.lanes} documents on one socket`)
+        return
       }
-      case 'lane.request':
-        return this.#laneOf(request)?.hear(request.request)
       case 'lane.leave':
-        return this.#leave(request.name)
+        this.#leave(request.name)
+        return
       case 'lane.garbage':
-        return this.#garbage(request.name, request.detail)
+        this.#garbage(request.name, request.detail)
+        return
       case 'lane.misnamed':
-        return request.isToken ? this.voice.denied(request.name, 'connection.bad_name', request.detail) : undefined
+        if (request.isToken) this.voice.denied(request.name, 'connection.bad_name', request.detail)
+        return
       case 'lane.pong':
         return
+      case 'lane.foreign':
+        this.life.close('connection.bad_message', request.detail)
+        return
       case 'lane.unreadable':
-        return this.#strike(request.detail)
+        this.#strike(request.detail)
+        return
     }
   }
 
@@ -137,20 +144,9 @@ class Multiplexer implements LaneHost {
     if (++this.#strikes >= this.limits.strikes) this.life.close('connection.bad_message', detail)
   }
 
-  passed(connection: Address): void {
-    this.#touched.add(connection)
-  }
-
-  /** Without this, 200 000 small edits in one go would fill the mailboxes behind. */
-  #count(): void {
-    if (++this.#received < pulseMessages) return
-    this.#received = 0
-    const taken = [...this.#touched].map((connection) =>
-      this.scope.ask(connection, { type: 'connection.pulse' }, { timeoutMs: pulseTimeoutMs }),
-    )
-    this.#touched.clear()
-    // Whatever keeps a document from an answer ends that connection, too.
-    void Promise.allSettled(taken).then(() => this.origin.sink.handled(pulseMessages))
+  released(connection: Address, bytes: number): void {
+    this.origin.sink.arrived(1, bytes)
+    this.#inbound.passed(connection, bytes)
   }
 
   // ── the socket ─────────────────────────────────────────────────────────────────────────────────────────────────
@@ -169,6 +165,7 @@ class Multiplexer implements LaneHost {
   }
 
   drained(): void {
+    this.life.drained()
     for (const lane of this.#lanes.values()) lane.drained()
   }
 
@@ -194,7 +191,7 @@ export const multiplexerKind = (limits: MultiplexerLimits = multiplexerLimits) =
     state: (scope, input) => new Multiplexer(scope, input as MultiplexerInput, limits), // the server gives it
     stopped: (multiplexer) => multiplexer.stopped(),
     handlers: {
-      'multiplexer.receive': (multiplexer, { request }) => multiplexer.receive(request),
+      'multiplexer.receive': (multiplexer, { request, bytes = 0 }) => multiplexer.receive(request, bytes),
       'multiplexer.identified': (_, { lane, account }) => lane.identified(account),
       'multiplexer.refused': (_, { lane, code, detail }) => lane.refused(code, detail),
       'multiplexer.joined': (_, { lane, sink }) => lane.hasJoined(sink),

@@ -10,7 +10,7 @@
 import type { PresentUser } from './channelEntry.ts'
 import type { Member, Status } from './output.ts'
 import type { Address } from './system/address.ts'
-import type { EpochMs } from './world.ts'
+import type { EpochMs, MonotonicMs } from './world.ts'
 
 export interface Presented {
   readonly user: string
@@ -39,7 +39,7 @@ interface User {
   announced: Status
   /** The connection that was lost last. */
   lost: string
-  graceUntil: EpochMs
+  graceUntil: MonotonicMs
   /** Somebody saw it listed as offline, and has to hear when it is back. */
   isSeenOffline: boolean
 }
@@ -91,7 +91,7 @@ export class Presence {
   }
 
   /** When the first grace ends. */
-  get nextGrace(): EpochMs | undefined {
+  get nextGrace(): MonotonicMs | undefined {
     for (const user of this.#lost.values()) return user.graceUntil
     return undefined
   }
@@ -101,7 +101,7 @@ export class Presence {
     const known = this.#connections.get(address)
     const moved =
       known !== undefined && (known.user !== presented.user || known.isPresent !== presented.isPresent)
-        ? this.#remove(address, known, 'left', now)
+        ? this.#remove(address, known, now)
         : []
     this.#connections.set(address, presented)
     if (!presented.isPresent) return moved
@@ -111,12 +111,12 @@ export class Presence {
 
   /** The connection said that it leaves. */
   leave(address: Address, now: EpochMs): PresenceChange[] {
-    return this.#end(address, 'left', now)
+    return this.#end(address, now)
   }
 
-  /** The connection is gone without a word. */
-  lose(address: Address, now: EpochMs): PresenceChange[] {
-    return this.#end(address, 'lost', now)
+  /** The connection is gone without a word. The grace begins at `since`. */
+  lose(address: Address, now: EpochMs, since: MonotonicMs): PresenceChange[] {
+    return this.#end(address, now, since)
   }
 
   /** Something was heard of this connection. */
@@ -127,7 +127,7 @@ export class Presence {
   }
 
   /** Users whose grace is over. */
-  expire(now: EpochMs): PresenceChange[] {
+  expire(now: MonotonicMs): PresenceChange[] {
     const changes: PresenceChange[] = []
     for (const user of this.#lost.values()) {
       if (user.graceUntil > now) break
@@ -162,9 +162,9 @@ export class Presence {
   }
 
   /** Into an empty one: everybody has the grace to come back. */
-  restore(present: readonly PresentUser[], now: EpochMs): void {
+  restore(present: readonly PresentUser[], since: MonotonicMs): void {
     for (const { user: name, status, joinedAt, lastSeen } of present) {
-      const graceUntil = now + this.#graceMs
+      const graceUntil = since + this.#graceMs
       const user: User = { name, connections: new Map(), joinedAt, lastSeen, announced: status, lost: '', graceUntil, isSeenOffline: false }
       this.#users.set(name, user)
       this.#lost.set(name, user)
@@ -195,23 +195,24 @@ export class Presence {
     return [{ change: 'joined', user: name, client, status, before: 'offline' }]
   }
 
-  #end(address: Address, reason: 'left' | 'lost', now: EpochMs): PresenceChange[] {
+  #end(address: Address, now: EpochMs, lostAt?: MonotonicMs): PresenceChange[] {
     const known = this.#connections.get(address)
     if (known === undefined) return []
     this.#connections.delete(address)
-    return this.#remove(address, known, reason, now)
+    return this.#remove(address, known, now, lostAt)
   }
 
-  #remove(address: Address, { user: name, client, isPresent }: Presented, reason: 'left' | 'lost', now: EpochMs): PresenceChange[] {
+  #remove(address: Address, { user: name, client, isPresent }: Presented, now: EpochMs, lostAt?: MonotonicMs): PresenceChange[] {
     this.#present.delete(address)
     const user = isPresent ? this.#users.get(name) : undefined
     if (user === undefined) return []
     user.connections.delete(address)
     user.lastSeen = now
     if (user.connections.size > 0) return this.#restate(user, client)
-    if (reason === 'left' || this.#graceMs === 0) return [this.#forget(user, client, reason)]
+    if (lostAt === undefined) return [this.#forget(user, client, 'left')]
+    if (this.#graceMs === 0) return [this.#forget(user, client, 'lost')]
     user.lost = client
-    user.graceUntil = now + this.#graceMs
+    user.graceUntil = lostAt + this.#graceMs
     this.#lost.set(name, user)
     return []
   }

@@ -4,7 +4,7 @@
  */
 import type { Content } from './channelEntry.ts'
 import type { Published } from './channelMessages.ts'
-import type { EpochMs } from './world.ts'
+import type { MonotonicMs } from './world.ts'
 
 export interface Pending {
   readonly content: Content
@@ -14,7 +14,7 @@ export interface Pending {
   readonly key: string | undefined
   /** Of the body. */
   readonly hash: number
-  readonly since: EpochMs
+  readonly since: MonotonicMs
   readonly published: Promise<Published>
   readonly resolve: (published: Published) => void
   readonly reject: (error: unknown) => void

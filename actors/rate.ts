@@ -1,11 +1,11 @@
 /** Rates: at most `count` in any `withinMs`, exactly (a sliding log of times). Costs memory only for what was taken of late. */
-import type { EpochMs } from './world.ts'
+import type { MonotonicMs } from './world.ts'
 
 export class SlidingWindow {
   readonly #count: number
   readonly #withinMs: number
   /** When something was taken, oldest first; those before `#first` are over. */
-  #times: EpochMs[] = []
+  #times: MonotonicMs[] = []
   #first = 0
 
   constructor(count: number, withinMs: number) {
@@ -14,7 +14,7 @@ export class SlidingWindow {
   }
 
   /** 0: taken. Otherwise nothing is taken, and so many milliseconds later something can be. */
-  take(now: EpochMs): number {
+  take(now: MonotonicMs): number {
     this.#forget(now)
     const oldest = this.#times[this.#first]
     if (oldest !== undefined && this.#times.length - this.#first >= this.#count) return oldest + this.#withinMs - now
@@ -23,12 +23,12 @@ export class SlidingWindow {
   }
 
   /** Nothing was taken for a whole window: a fresh one would do as well. */
-  isIdle(now: EpochMs): boolean {
+  isIdle(now: MonotonicMs): boolean {
     this.#forget(now)
     return this.#first === this.#times.length
   }
 
-  #forget(now: EpochMs): void {
+  #forget(now: MonotonicMs): void {
     const over = now - this.#withinMs
     while ((this.#times[this.#first] ?? Number.POSITIVE_INFINITY) <= over) this.#first++
     // Cleared away when it is half of all, so that each time is moved about once.
@@ -43,7 +43,7 @@ export class SlidingWindows {
   readonly #count: number
   readonly #withinMs: number
   readonly #windows = new Map<string, SlidingWindow>()
-  #sweptAt: EpochMs = 0
+  #sweptAt: MonotonicMs = 0
 
   constructor(count: number, withinMs: number) {
     this.#count = count
@@ -54,14 +54,14 @@ export class SlidingWindows {
     return this.#windows.size
   }
 
-  take(name: string, now: EpochMs): number {
+  take(name: string, now: MonotonicMs): number {
     if (now - this.#sweptAt > this.#withinMs) this.#sweep(now)
     let window = this.#windows.get(name)
     if (window === undefined) this.#windows.set(name, (window = new SlidingWindow(this.#count, this.#withinMs)))
     return window.take(now)
   }
 
-  #sweep(now: EpochMs): void {
+  #sweep(now: MonotonicMs): void {
     this.#sweptAt = now
     for (const [name, window] of this.#windows) if (window.isIdle(now)) this.#windows.delete(name)
   }

@@ -1,11 +1,18 @@
 /**
  * The life of a client socket, whatever its protocol: it must speak, answer pings and read what it is sent, or it ends.
  *
- * Promises: a client that does not read costs bounded memory and slows nobody; one whose network is gone ends within
- * `pingMs + pongMs`; one that reads slowly but reads is alive.
+ * Promises: a client that does not read costs bounded memory and slows nobody; one that reads slowly but reads is alive; one whose
+ * network is gone ends within `pingMs + pongMs`, and the time that a slow line would take for what is under way to it.
+ *
+ *   us ── queue of Node ── buffers of kernels and proxies ── line ──→ client
+ *         sentBytes tells    megabytes, and nobody tells              answers the ping that came behind them
+ *
+ * So how far a client has come only the last ping that it answered says. What the network took since may be under way still, and
+ * the next ping waits behind it.
  */
 import type { ErrorCode } from './errors.ts'
 import type { Scope } from './system/scope.ts'
+import { wallLookMs } from './world.ts'
 
 /** The socket, as far as a connection needs to know one. */
 export interface Sink<Output> {
@@ -15,8 +22,8 @@ export interface Sink<Output> {
   /** Stops and goes on reading what the client sends. */
   pause(): void
   resume(): void
-  /** So many messages of the client have been dealt with: as many more may be given to us. */
-  handled(messages: number): void
+  /** So many messages of the client, of so many bytes, have been dealt with: as many more may be given to us. */
+  handled(messages: number, bytes: number): void
   /** Says why, then ends. `terminate`: at once, without waiting for what is queued. */
   close(code: ErrorCode, detail: string): void
   terminate(): void
@@ -25,8 +32,12 @@ export interface Sink<Output> {
   readonly queuedWrites: number
   /** What the network has taken so far. Another number whenever it took some; it may fall when a large write begins. */
   readonly sentBytes: number
+  /** What came from the client, halves of messages too. Whoever sends is alive. */
+  readonly receivedBytes: number
   /** True while the answer to the last request is still queued. */
   readonly isAnswering: boolean
+  /** It is not read for the moment, so that no answer of the client can be heard. */
+  readonly isPaused: boolean
 }
 
 export type SocketMessage =
@@ -45,8 +56,12 @@ export interface SocketLimits {
   readonly handshakeMs: number
   /** Default 25 000. */
   readonly pingMs: number
-  /** An answer to a ping, or any progress of what is being sent, must come within this. Default 8 000. */
+  /** An answer to a ping, or any other sign of life, must come within this, and the time for what is under way. Default 8 000. */
   readonly pongMs: number
+  /** What is under way may take as long as at this rate. Default 42 000. */
+  readonly minimumBytesPerSecond: number
+  /** Longest wait for a sign of life, however much is under way. Default 480 000. */
+  readonly longestPongMs: number
   /** Bytes and writes that may wait for a slow client. Default 1 MiB and 1 000. */
   readonly outboundBytes: number
   readonly outboundMessages: number
@@ -56,24 +71,34 @@ export const socketLimits: SocketLimits = {
   handshakeMs: 10_000,
   pingMs: 25_000,
   pongMs: 8_000,
+  minimumBytesPerSecond: 42_000,
+  longestPongMs: 480_000,
   outboundBytes: 1024 * 1024,
   outboundMessages: 1_000,
 }
 
-/** Longest wait of one timer of Node; an account that expires later is looked at again. */
-const longestWaitMs = 2 ** 31 - 1
+/** When so much more is under way, the client is asked how far it is: on a fast line little of it is, and its end is noticed soon. */
+const probeBytes = 256 * 1024
 
 export class SocketLife<Output> {
   readonly #scope: Scope
   readonly #sink: Sink<Output>
   readonly #limits: SocketLimits
+  /** What the network had taken before the ping, and before the last one that was answered. */
   #sentAtPing = 0
+  #delivered = 0
+  /** What it had taken, and what had come, when we last looked. */
+  #sent = 0
+  #received = 0
+  /** What it had taken when the ping left the queue, as far as we know. */
+  #sentAhead = 0
   /** The ping waits behind something that the network had not taken when we last looked. */
   #isPingQueued = false
+  /** Since the last sign of life, and until the next look. */
+  #silentMs = 0
+  #lookMs = 0
   #expiresAt: number | undefined
   isClosed = false
-  /** Its socket is not read for the moment, so that no answer of it can be heard. */
-  isUnheard = false
   /** A ping is not answered yet. */
   isPinging = false
 
@@ -100,7 +125,7 @@ export class SocketLife<Output> {
   expireAt(at: number | undefined): void {
     this.#expiresAt = at
     if (at === undefined) this.#scope.cancel('expiry')
-    else this.#scope.after('expiry', Math.min(longestWaitMs, Math.max(0, at - this.#scope.now())), { type: 'connection.expired' })
+    else this.#scope.after('expiry', Math.min(wallLookMs, Math.max(0, at - this.#scope.now())), { type: 'connection.expired' })
   }
 
   expired(): void {
@@ -117,33 +142,53 @@ export class SocketLife<Output> {
     this.cut() // a close frame would wait behind the queue
   }
 
+  /** One at a time, or the answer to one would count for the next. */
   ping(): void {
-    this.#lookAtProgress()
+    this.#scope.cancel('ping')
     this.isPinging = true
-    this.#sink.ping()
-    this.#scope.after('pong', this.#limits.pongMs, { type: 'connection.unanswered' })
-  }
-
-  #lookAtProgress(): void {
     this.#sentAtPing = this.#sink.sentBytes
-    this.#isPingQueued = this.#sink.queuedWrites > 0
+    this.#sentAhead = this.#sentAtPing
+    this.#silentMs = 0
+    this.#sink.ping()
+    this.#look()
   }
 
   pong(): void {
+    this.#delivered = this.#sentAtPing
     this.isPinging = false
     this.#scope.cancel('pong')
     this.#scope.after('ping', this.#limits.pingMs, { type: 'connection.ping' })
   }
 
-  /** The ping may wait behind a large message on a slow link; as long as that moves, the client is alive. */
+  /** The network has taken everything. */
+  drained(): void {
+    if (!this.isPinging && this.#sink.sentBytes - this.#delivered >= probeBytes) this.ping()
+  }
+
+  #look(): void {
+    const { sentBytes, receivedBytes, queuedWrites } = this.#sink
+    this.#sent = sentBytes
+    this.#received = receivedBytes
+    this.#isPingQueued = queuedWrites > 0
+    this.#lookMs = Math.min(this.#limits.pongMs, Math.ceil(this.#patienceMs - this.#silentMs))
+    this.#scope.after('pong', this.#lookMs, { type: 'connection.unanswered' })
+  }
+
+  get #patienceMs(): number {
+    const { pongMs, minimumBytesPerSecond, longestPongMs } = this.#limits
+    const underWay = Math.max(0, this.#sentAhead - this.#delivered)
+    return Math.min(longestPongMs, pongMs + (underWay / minimumBytesPerSecond) * 1_000)
+  }
+
+  /** Signs of life: something came from the client, though not the answer; the network takes more of what is before the ping. */
   unanswered(): void {
-    const isMoving = this.isUnheard || (this.#isPingQueued && this.#sink.sentBytes !== this.#sentAtPing)
-    if (!isMoving) {
-      this.#scope.log.info({ connection: this.#scope.address }, 'a client that answers no ping is disconnected')
-      return this.cut()
-    }
-    this.#lookAtProgress()
-    this.#scope.after('pong', this.#limits.pongMs, { type: 'connection.unanswered' })
+    const isHeard = this.#sink.isPaused || this.#sink.receivedBytes !== this.#received
+    const isMoving = this.#isPingQueued && this.#sink.sentBytes !== this.#sent
+    if (isMoving) this.#sentAhead = this.#sink.sentBytes
+    this.#silentMs = isHeard || isMoving ? 0 : this.#silentMs + this.#lookMs
+    if (this.#silentMs < this.#patienceMs) return this.#look()
+    this.#scope.log.info({ connection: this.#scope.address }, 'a client that answers no ping is disconnected')
+    this.cut()
   }
 
   cut(): void {

@@ -14,7 +14,7 @@
  */
 import { defineActor } from './system/definition.ts'
 import type { Scope } from './system/scope.ts'
-import type { EpochMs } from './world.ts'
+import type { EpochMs, MonotonicMs } from './world.ts'
 
 export const documentEventTypes = [
   'document.created',
@@ -108,9 +108,9 @@ class Webhook {
   #isSending = false
   /** Failures in a row, and not before when it is tried again. */
   #failures = 0
-  #retryAt: EpochMs = 0
+  #retryAt: MonotonicMs = 0
   /** When the timer rings, as far as this incarnation has set it. */
-  #tickAt: EpochMs | undefined
+  #tickAt: MonotonicMs | undefined
 
   constructor(options: WebhookOptions) {
     this.#options = {
@@ -151,11 +151,11 @@ class Webhook {
         return // due later than before, and looked at then
       }
       this.#persist(scope, ['changing', event])
-      this.#planAt(this.#dueAt(event, event.at), scope)
+      this.#planIn(this.#dueIn(event, event.at, scope.now()), scope)
     } else {
       if (known !== undefined) this.#enqueue(known.event, scope)
       this.#enqueue(event, scope)
-      this.#planAt(scope.now(), scope)
+      this.#planIn(0, scope)
     }
   }
 
@@ -189,18 +189,19 @@ class Webhook {
   tick(scope: WebhookScope): void {
     const now = scope.now()
     this.#tickAt = undefined
-    for (const { event, since } of [...this.#changing.values()]) if (this.#dueAt(event, since) <= now) this.#enqueue(event, scope)
+    for (const { event, since } of [...this.#changing.values()]) if (this.#dueIn(event, since, now) <= 0) this.#enqueue(event, scope)
     this.#send(scope)
     this.#plan(scope)
   }
 
-  #dueAt({ at }: DocumentEvent, since: EpochMs): EpochMs {
+  /** What happened in the future was noted before the clock was set back, nobody knows how long ago. */
+  #dueIn({ at }: DocumentEvent, since: EpochMs, now: EpochMs): number {
     const { quietMs, maxWaitMs } = this.#options
-    return Math.min(at + quietMs, since + maxWaitMs)
+    return at > now ? 0 : Math.min(at + quietMs, since + maxWaitMs) - now
   }
 
   #send(scope: WebhookScope): void {
-    if (this.#isSending || scope.now() < this.#retryAt) return
+    if (this.#isSending || scope.monotonic() < this.#retryAt) return
     for (const delivery of this.#queue.values()) {
       this.#isSending = true
       const sent = (outcome: Outcome) => this.#sent(delivery, outcome, scope)
@@ -219,7 +220,7 @@ class Webhook {
     this.#options.observe?.(outcome)
     const { retryMs, maxRetryMs, giveUpMs } = this.#options
     if (outcome === 'failed') {
-      this.#retryAt = scope.now() + Math.min(maxRetryMs, retryMs * 2 ** Math.min(this.#failures++, 30))
+      this.#retryAt = scope.monotonic() + Math.min(maxRetryMs, retryMs * 2 ** Math.min(this.#failures++, 30))
       if (scope.now() - event.at >= giveUpMs) this.#drop(id, 'it failed for too long', scope)
     } else {
       this.#failures = 0
@@ -233,17 +234,19 @@ class Webhook {
   /** Linear in the documents that are changing, so it is done once in a while and not for each change. */
   #plan(scope: WebhookScope): void {
     const now = scope.now()
-    let at = this.#queue.size > 0 ? Math.max(now, this.#retryAt) : Number.POSITIVE_INFINITY
-    for (const { event, since } of this.#changing.values()) at = Math.min(at, this.#dueAt(event, since))
-    if (this.#queue.size > 0 && this.#isSending) at = Math.max(at, now + this.#options.retryMs)
-    if (at !== Number.POSITIVE_INFINITY) this.#planAt(at, scope)
+    let ms = this.#queue.size > 0 ? this.#retryAt - scope.monotonic() : Number.POSITIVE_INFINITY
+    for (const { event, since } of this.#changing.values()) ms = Math.min(ms, this.#dueIn(event, since, now))
+    if (this.#queue.size > 0 && this.#isSending) ms = Math.max(ms, this.#options.retryMs)
+    if (ms !== Number.POSITIVE_INFINITY) this.#planIn(ms, scope)
   }
 
   /** One timer: the earliest of what is due. It is durable, so it rings after a crash, too. */
-  #planAt(at: EpochMs, scope: WebhookScope): void {
-    if (this.#tickAt !== undefined && this.#tickAt <= at) return
-    this.#tickAt = Math.max(at, scope.now() + tickGapMs)
-    scope.after('tick', this.#tickAt - scope.now(), { type: 'webhook.tick' })
+  #planIn(ms: number, scope: WebhookScope): void {
+    const now = scope.monotonic()
+    if (this.#tickAt !== undefined && this.#tickAt <= now + ms) return
+    const waitMs = Math.max(ms, tickGapMs)
+    this.#tickAt = now + waitMs
+    scope.after('tick', waitMs, { type: 'webhook.tick' })
   }
 }
 

@@ -6,10 +6,25 @@
 /** Milliseconds since 1970-01-01T00:00Z. */
 export type EpochMs = number
 
+/**
+ * Milliseconds since some moment before the process began. It only goes on, one millisecond in each, whatever is done to the clock of
+ * the machine, and means nothing in another process.
+ */
+export type MonotonicMs = number
+
 export type Cancel = () => void
 
+/**
+ * A wait for what the clock of the machine shows is cut into pieces of this, for it may be set on meanwhile, and the time of a machine
+ * that sleeps is no time for a timer.
+ */
+export const wallLookMs = 60_000
+
 export interface Clock {
+  /** What the clock of the machine shows: for times that are stored, shown or compared with such. It may be set, back as well as on. */
   now(): EpochMs
+  /** For everything that lasts or waits: a wait that is counted by `now()` is an hour longer when the clock is set back by one. */
+  monotonic(): MonotonicMs
   /** Calls `fire` once, `ms` from now (0 or more). The returned function cancels; cancelling twice is harmless. */
   after(ms: number, fire: () => void): Cancel
 }

@@ -70,7 +70,12 @@ export const schema = z.strictObject({
       messageBytes: bytes(16 * MiB, 'Largest message of a document client.'),
       handshakeMs: milliseconds(10_000, 'The first message of a client must come within this.'),
       pingMs: milliseconds(25_000, 'Between two pings to a client.'),
-      pongMs: milliseconds(8_000, 'A client must answer a ping, or go on reading, within this.'),
+      pongMs: milliseconds(8_000, 'A client must answer a ping, send something or go on reading within this.'),
+      minimumBytesPerSecond: count(
+        42_000,
+        'The answer may come later by what slower lines than this take for the bytes that are under way to the client.',
+      ),
+      longestPongMs: milliseconds(480_000, 'Longest wait for a sign of life, however many bytes are under way.'),
       connectionsPerSecond: count(
         2_000,
         'Connections that get their document each second, a quarter of that at once; the others wait. 0: no limit.',
@@ -88,6 +93,11 @@ export const schema = z.strictObject({
         256,
         'Messages of a client that may be under way inside; then its socket is not read until they are dealt with.',
         128,
+      ),
+      inboundBytes: bytes(
+        4 * MiB,
+        'The same in bytes: past it, the socket is not read. The message that goes past it may be as large as any.',
+        512 * 1024,
       ),
       awarenessPerSecond: count(20, 'Presence messages of a client each second; of faster ones only the latest counts.'),
       awarenessBurst: count(40, 'Presence messages of a client at once.'),
@@ -138,6 +148,10 @@ export const schema = z.strictObject({
       refusalsPerMinute: count(10, 'Changes of one user that a hook may refuse in a minute and document; then they are refused unseen.'),
       clientsPerConnection: count(10, 'Most client ids that one connection speaks for (tabs of one browser share).'),
       clientIds: count(100_000, 'Most client ids that may have written to a document. Yjs makes one for each page that writes.'),
+      leftBytes: bytes(
+        64 * MiB,
+        'Most that clients leave to be inspected when they are gone, of all documents; what goes past it is dropped, unacknowledged.',
+      ),
       inlineBytes: bytes(
         256 * 1024,
         'Larger changes, and larger documents when they are loaded, are inspected in a thread of their own.',
@@ -364,6 +378,8 @@ const crossChecks = (config: Config): string[] => {
   const { limits, documents } = config
   const wrong: string[] = []
   if (limits.pongMs >= limits.pingMs) wrong.push(`limits.pongMs ${limits.pongMs} must be below limits.pingMs ${limits.pingMs}`)
+  if (limits.longestPongMs < limits.pongMs)
+    wrong.push(`limits.longestPongMs ${limits.longestPongMs} must not be below limits.pongMs ${limits.pongMs}`)
   if (limits.keepAliveMs >= documents.awarenessTimeoutMs)
     wrong.push(`limits.keepAliveMs ${limits.keepAliveMs} must be below documents.awarenessTimeoutMs ${documents.awarenessTimeoutMs}`)
   if (documents.awarenessStateBytes > documents.awarenessMessageBytes)

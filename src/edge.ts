@@ -26,6 +26,7 @@ import type { Denial, TextDoor } from './doors/textDoor.ts'
 import { yjsDoor } from './doors/yjs.ts'
 import { type BusProfile, type DocumentRoute, type Route, route } from './routes.ts'
 import type { Metrics } from './telemetry/metrics.ts'
+import { isForDocuments, isHocuspocus, whereDocumentsAre } from './wires.ts'
 
 /** After a close frame, the client has this long to answer it. */
 const closeGraceMs = 2_000
@@ -127,23 +128,18 @@ export class Edge {
         return this.#open(wanted, arrival, (ws) => void this.#connectClient(ws, arrival, this.#options.doors[wanted.door], caller.visitor))
       }
       case 'hocuspocus':
-      case 'either': {
+      case 'documents': {
         const error = passing(caller)
         if (error !== undefined) return this.#turnAway(wanted, arrival, error)
         return this.#open(wanted, arrival, (ws) => {
-          if (wanted.kind === 'either') this.#listen(ws, arrival, wanted.document, caller)
+          if (wanted.kind === 'documents') this.#listen(ws, arrival, wanted.document, caller)
           else this.#connectMultiplexer(ws, arrival, caller)
         })
-      }
-      default: {
-        const editor = editorOf(wanted, caller)
-        if ('error' in editor) return this.#turnAway(wanted, arrival, editor.error)
-        return this.#open(wanted, arrival, (ws) => void this.#connectEditor(ws, arrival, editor))
       }
     }
   }
 
-  /** Which of the two wires of documents it is, the first byte says: an address of Hocuspocus has at least one letter. */
+  /** Which of the two wires of documents it is, the first frame says. */
   #listen(ws: WebSocket, arrival: Arrival, document: DocumentRoute, caller: Caller): void {
     const { world, config, isClosing } = this.#options
     this.#arriving++
@@ -156,12 +152,14 @@ export class Edge {
     const decide = (data: Buffer, isBinary: boolean) => {
       end()
       if (isClosing()) return this.#sendAway(ws, new TroupeError('system.closed'))
-      if (isBinary && data[0] !== 0) return this.#connectMultiplexer(ws, arrival, caller)(data, isBinary)
+      if (isBinary && isHocuspocus(data)) return this.#connectMultiplexer(ws, arrival, caller)(data, isBinary)
       const editor = editorOf(document, caller)
       if ('error' in editor) this.#sendAway(ws, editor.error)
       else this.#connectEditor(ws, arrival, editor)(data, isBinary)
     }
-    const cancel = world.clock.after(config.limits.handshakeMs, () => this.#sendAway(ws, new TroupeError('connection.silent')))
+    const cancel = world.clock.after(config.limits.handshakeMs, () => {
+      this.#sendAway(ws, new TroupeError('connection.silent', `${config.limits.handshakeMs} ms`))
+    })
     ws.on('close', end)
     ws.on('message', decide)
   }
@@ -203,7 +201,7 @@ export class Edge {
     const address = this.#arrived('connection', yjsDoor.name, ws)
     const tell = (message: ConnectionMessage) => system.tell(address, message)
     const drained = () => tell({ type: 'connection.drained' })
-    const sink = new WebSocketSink(ws, socket, this.#framer, metrics.traffic, drained, config.limits.inboundMessages)
+    const sink = new WebSocketSink(ws, socket, this.#framer, metrics.traffic, drained, config.limits)
     system.begin(address, {
       sink,
       document: `document/${scopedId(account.tenant, name)}`,
@@ -214,11 +212,11 @@ export class Edge {
     } satisfies ConnectionInput)
     const receive = (data: Buffer, isBinary: boolean) => {
       metrics.received(data.length)
-      sink.arrived()
+      sink.arrived(1, data.length)
       const decoded = this.#sound(ws, () => (isBinary ? yjsDoor.decode(data) : { ok: false as const, detail: 'kind: a text message' }))
       if (decoded === undefined) return
-      if (decoded.ok) tell({ type: 'connection.receive', message: decoded.message })
-      else tell({ type: 'connection.garbage', detail: decoded.detail })
+      if (decoded.ok) tell({ type: 'connection.receive', message: decoded.message, bytes: data.length })
+      else tell({ type: 'connection.garbage', detail: decoded.detail, bytes: data.length })
     }
     ws.on('message', receive)
     return receive
@@ -244,15 +242,15 @@ export class Edge {
     const address = this.#arrived('multiplexer', hocuspocusName, ws)
     const tell = (message: MultiplexerMessage) => system.tell(address, message)
     const drained = () => tell({ type: 'connection.drained' })
-    const sink = new WebSocketSink(ws, socket, this.#hocuspocusFramer, metrics.traffic, drained, config.limits.inboundMessages)
+    const sink = new WebSocketSink(ws, socket, this.#hocuspocusFramer, metrics.traffic, drained, config.limits)
     system.begin(address, { sink, identify, door: hocuspocusName, ...participation(epoch) } satisfies MultiplexerInput)
     const receive = (data: Buffer, isBinary: boolean) => {
       metrics.received(data.length)
-      sink.arrived()
+      sink.arrived(1, data.length)
       const request = this.#sound(ws, () =>
         isBinary ? decodeFrame(data) : { type: 'lane.unreadable' as const, detail: 'kind: a text message' },
       )
-      if (request !== undefined) tell({ type: 'multiplexer.receive', request })
+      if (request !== undefined) tell({ type: 'multiplexer.receive', request, bytes: data.length })
     }
     ws.on('message', receive)
     return receive
@@ -264,8 +262,11 @@ export class Edge {
     const address = this.#arrived('client', manners.door, ws)
     const tell = (message: ClientMessage) => system.tell(address, message)
     const framer = this.#framers.get(manners.door) as TextFramer // one for each door
-    const sink = new WebSocketSink(ws, socket, framer, metrics.traffic, () => {}, config.limits.inboundMessages)
+    const sink = new WebSocketSink(ws, socket, framer, metrics.traffic, () => {}, config.limits)
     this.#beginClient(address, { sink, manners, ...visitor })
+    ws.once('message', (data: Buffer, isBinary: boolean) => {
+      if (isBinary && isForDocuments(data)) this.#sendAway(ws, new TroupeError('connection.bad_message', whereDocumentsAre))
+    })
     ws.on('message', (data: Buffer, isBinary: boolean) => {
       metrics.received(data.length)
       const requests = this.#sound(ws, () =>
@@ -273,7 +274,7 @@ export class Edge {
       )
       if (requests === undefined) return
       sink.arrived(requests.length, data.length)
-      tell({ type: 'client.receive', requests })
+      tell({ type: 'client.receive', requests, bytes: data.length })
     })
   }
 

@@ -1,6 +1,6 @@
 /**
- * Which door a WebSocket wants, by listener and path. What the client says first decides in one place only: on a listener of
- * profile `yjs`, where both wires of documents are spoken, and a first byte of 0 is y-websocket.
+ * Which door a WebSocket wants, by listener and path. Where a path names a document, either wire of documents may be spoken: what
+ * the client says first decides (wires.ts), and the path counts for y-websocket only.
  *
  * `/docs/{name}` is a document everywhere but on a listener of profile `hocuspocus`. On the main listener some paths belong to
  * other doors, and every other path is a document, too: the room name of y-websocket, which does not encode it. A listener of
@@ -18,11 +18,10 @@ export type DocumentRoute =
   | { readonly kind: 'refused'; readonly code: ErrorCode; readonly detail: string }
 
 export type Route =
-  | DocumentRoute
+  /** For y-websocket; messages of Hocuspocus name their documents themselves. */
+  | { readonly kind: 'documents'; readonly document: DocumentRoute }
   /** Many documents, named by the messages. */
   | { readonly kind: 'hocuspocus' }
-  /** One of the two, whichever the first byte says. */
-  | { readonly kind: 'either'; readonly document: DocumentRoute }
   | { readonly kind: 'bus'; readonly door: BusProfile }
   | { readonly kind: 'none'; readonly status: string }
 
@@ -44,11 +43,10 @@ export const route = (profile: Profile, url: string): Route => {
   if (!path.startsWith('/')) return { kind: 'none', status: '400 Bad Request' }
   if (profile === 'hocuspocus') return { kind: 'hocuspocus' }
   const document = documentRoute(path.slice(path.startsWith('/docs/') ? '/docs/'.length : 1))
-  if (profile === 'yjs') return { kind: 'either', document }
-  if (path.startsWith('/docs/')) return document
+  if (profile === 'yjs' || path.startsWith('/docs/')) return { kind: 'documents', document }
   if (profile !== 'main') return { kind: 'bus', door: profile }
   const door = busPaths[path]
   if (door !== undefined) return { kind: 'bus', door }
   if (hocuspocusPath.test(path)) return { kind: 'hocuspocus' }
-  return reserved.test(path) ? { kind: 'none', status: '404 Not Found' } : document
+  return reserved.test(path) ? { kind: 'none', status: '404 Not Found' } : { kind: 'documents', document }
 }

@@ -15,6 +15,7 @@ import { type SweepMessage, sweepAddress, sweepKind } from '../actors/documentSw
 import { usageKind } from '../actors/documentUsage.ts'
 import { isTroupeError, TroupeError } from '../actors/errors.ts'
 import type { Journals } from '../actors/journal.ts'
+import { Leavings } from '../actors/leavings.ts'
 import { type MultiplexerLimits, multiplexerKind } from '../actors/multiplexer.ts'
 import { countsTenants } from '../actors/quotaSteps.ts'
 import { SlidingWindows } from '../actors/rate.ts'
@@ -25,7 +26,7 @@ import { ActorSystem } from '../actors/system/system.ts'
 import { deadLetterEvent, TelemetryBuffer, telemetryKind } from '../actors/telemetry.ts'
 import { userKind } from '../actors/user.ts'
 import { type DocumentEvent, type WebhookMessage, webhookKind } from '../actors/webhook.ts'
-import type { EpochMs, Log, World } from '../actors/world.ts'
+import type { Log, World } from '../actors/world.ts'
 import { awarenessLimits } from '../crdt/awareness.ts'
 import { awarenessPolicy } from '../crdt/awarenessState.ts'
 import { updateLimits } from '../crdt/update.ts'
@@ -102,7 +103,7 @@ interface Ground {
   readonly journals: Journals
   readonly extensions: Extensions
   readonly authenticator: Authenticator
-  readonly startedAt: EpochMs
+  readonly uptimeMs: () => number
   /** Of the data directory, when it was restored from a backup. */
   readonly generation: string | undefined
 }
@@ -217,6 +218,7 @@ export class TroupeServer {
       maxUnsavedBytes: documents.maxUnsavedBytes,
       history: documents.history ? historyOptions(documents) : undefined,
       inlineBytes: documents.inlineBytes,
+      leavings: new Leavings(documents.leftBytes),
       clientIds: documents.clientIds,
       commentRoots: documents.commentRoots,
       guardedBytes: documents.guardedBytes,
@@ -300,14 +302,15 @@ export class TroupeServer {
   static async start(options: ServerOptions): Promise<TroupeServer> {
     const { config, log, isListening = true, plugins: sources = [] } = options
     const world = options.world ?? systemWorld(log)
-    const startedAt = world.clock.now()
+    const startedAt = world.clock.monotonic()
+    const uptimeMs = () => world.clock.monotonic() - startedAt
     const plugins = await loadPlugins([...config.plugins, ...sources], process.cwd(), { config, log })
     const extensions: Extensions = combinePlugins(plugins, {
       clock: world.clock,
       log,
       timeoutMs: config.bus.hookTimeoutMs,
       builtins: builtinCommands({
-        startedAt,
+        uptimeMs,
         messageBytes: config.bus.messageBytes,
         checksPasswords: config.auth.users !== '' || plugins.some(({ auth }) => auth !== undefined),
         all: () => extensions.commands.values(),
@@ -317,7 +320,7 @@ export class TroupeServer {
     if (isListening) checkExposure(config, authenticator)
     const journals = options.journals ?? (await openStore(config, world, extensions))
     const generation = options.journals === undefined ? await generationOf(config.data) : undefined
-    const server = new TroupeServer(options, { world, journals, extensions, authenticator, startedAt, generation })
+    const server = new TroupeServer(options, { world, journals, extensions, authenticator, uptimeMs, generation })
     try {
       await server.system.start()
       server.system.tell(sweepAddress, { type: 'sweep.day' } satisfies SweepMessage)
@@ -333,7 +336,7 @@ export class TroupeServer {
 
   async #listen(): Promise<void> {
     const { config } = this
-    const { world, startedAt } = this.#ground
+    const { world, uptimeMs } = this.#ground
     this.#http = await createHttp({
       storage: () => this.journals.status(),
       actors: () => this.system.health(),
@@ -342,9 +345,10 @@ export class TroupeServer {
       connections: this.#metrics.connections,
       telemetryWatchers: () => this.#tap.watchers,
       unsavedDocuments: this.#metrics.unsavedDocuments,
+      damagedDocuments: this.#metrics.damagedDocuments,
       isClosing: () => this.#closing !== undefined,
       now: () => world.clock.now(),
-      startedAt,
+      uptimeMs,
       metrics: this.#metrics,
       log: this.#log,
       examples: config.examples,
@@ -460,12 +464,12 @@ const generationOf = async (directory: string): Promise<string | undefined> => (
 /** Waits for a process that is about to give up the directory, such as the one that this one follows. */
 const openStore = async ({ data, storage }: Config, { clock, random, log }: World, extensions: Extensions): Promise<Journals> => {
   const { backend, lockWaitMs, ...limits } = storage
-  const end = clock.now() + lockWaitMs
+  const end = clock.monotonic() + lockWaitMs
   for (;;) {
     try {
       return await openJournals(backend, { directory: data, clock, random, log, ...limits }, extensions.storage)
     } catch (error) {
-      if (!isTroupeError(error, 'storage.locked') || clock.now() >= end) throw error
+      if (!isTroupeError(error, 'storage.locked') || clock.monotonic() >= end) throw error
       await new Promise<void>((resolve) => clock.after(lockRetryMs, resolve))
     }
   }

@@ -57,7 +57,7 @@ export const supervise = (program: string, args: readonly string[], log: Log): P
       child = undefined
       const isCrash = signal !== null || code === exitCodes.software
       if (isEnding || !isCrash) return resolve(code ?? exitCodes.software)
-      const now = Date.now()
+      const now = performance.now()
       crashes = [...crashes.filter((at) => now - at < withinMs), now]
       const advice = crashSignals[signal ?? ''] ?? 'See the lines above for the reason.'
       log.error({ code, signal, crashes: crashes.length, advice }, 'the server crashed')

@@ -5,8 +5,12 @@ import type { Clock, Log, Turns, World } from '../actors/world.ts'
 /** setTimeout takes at most 2^31 - 1 ms and fires at once for more, so a longer wait is made of several. */
 const longest = 2 ** 31 - 1
 
+/** In wall time, so that 0 is long ago by the monotonic clock, too, and can stand for "never". */
+const startedAt = performance.timeOrigin
+
 export const systemClock: Clock = {
   now: () => Date.now(),
+  monotonic: () => Math.floor(startedAt + performance.now()),
   after(ms, fire) {
     let left = Math.max(0, ms)
     let timer: NodeJS.Timeout

@@ -5,7 +5,7 @@
  * for each distinct timeout are enough; a timer for each ask would cost more than the ask.
  */
 import { TroupeError } from '../errors.ts'
-import type { Cancel, Clock, EpochMs } from '../world.ts'
+import type { Cancel, Clock, MonotonicMs } from '../world.ts'
 import type { Address } from './address.ts'
 import { type Linked, LinkedList } from './linkedList.ts'
 
@@ -14,7 +14,7 @@ export class Ask implements Linked<Ask> {
   next: Ask | undefined
   readonly address: Address
   readonly from: Address | undefined
-  readonly deadline: EpochMs
+  readonly deadline: MonotonicMs
   readonly #resolve: (answer: unknown) => void
   readonly #reject: (error: unknown) => void
   #list: LinkedList<Ask> | undefined
@@ -22,7 +22,7 @@ export class Ask implements Linked<Ask> {
   constructor(
     address: Address,
     from: Address | undefined,
-    deadline: EpochMs,
+    deadline: MonotonicMs,
     list: LinkedList<Ask>,
     resolve: (answer: unknown) => void,
     reject: (error: unknown) => void,
@@ -77,7 +77,7 @@ export class Asks {
       list = new LinkedList()
       this.#lists.set(timeoutMs, list)
     }
-    const ask = new Ask(address, from, this.#clock.now() + timeoutMs, list, resolve, reject)
+    const ask = new Ask(address, from, this.#clock.monotonic() + timeoutMs, list, resolve, reject)
     if (!this.#armed.has(timeoutMs)) this.#arm(timeoutMs, list, timeoutMs)
     return ask
   }
@@ -93,7 +93,7 @@ export class Asks {
     this.#armed.set(
       timeoutMs,
       this.#clock.after(waitMs, () => {
-        const now = this.#clock.now()
+        const now = this.#clock.monotonic()
         while (list.first !== undefined && list.first.deadline <= now) {
           const ask = list.first
           ask.refuse(new TroupeError('actor.ask_timeout', `${ask.address} within ${timeoutMs} ms`))

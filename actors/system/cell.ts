@@ -13,7 +13,7 @@
 import type { AnyActor } from 'xstate'
 import { isTroupeError, TroupeError } from '../errors.ts'
 import type { Journals, Offset } from '../journal.ts'
-import type { Cancel, EpochMs, Log, Random, World } from '../world.ts'
+import type { Cancel, EpochMs, Log, MonotonicMs, Random, World } from '../world.ts'
 import type { Address } from './address.ts'
 import { Ask } from './asks.ts'
 import {
@@ -99,11 +99,11 @@ export class Cell implements Scope<unknown>, Host, Runnable, Linked<Cell> {
   phase: Phase = 'new'
   readonly mailbox = new Mailbox<Message, Origin>()
   handled = 0
-  touchedAt: EpochMs
+  touchedAt: MonotonicMs
   /** Links of the kind's list of least recent use. */
   previous: Cell | undefined
   next: Cell | undefined
-  listedAt: EpochMs | undefined
+  listedAt: MonotonicMs | undefined
   parent: Cell | undefined
   children: Set<Cell> | undefined
   delivering: Message | undefined
@@ -116,7 +116,7 @@ export class Cell implements Scope<unknown>, Host, Runnable, Linked<Cell> {
   /** Promises of this incarnation that are still open; they keep it in memory. */
   #open = 0
   #generation = 0
-  #failures: EpochMs[] | undefined
+  #failures: MonotonicMs[] | undefined
   #rebirth: Cancel | undefined
   #origin: Origin
   #handler: TableHandler | undefined
@@ -483,7 +483,7 @@ export class Cell implements Scope<unknown>, Host, Runnable, Linked<Cell> {
   #running(): void {
     if (this.phase !== 'loading') return // an entry action stopped its own actor
     this.phase = 'running'
-    this.touchedAt = this.#house.world.clock.now()
+    this.touchedAt = this.#house.world.clock.monotonic()
     this.#house.listIdle(this)
     if (this.#wantsStop !== undefined) this.terminate(this.#wantsStop)
     else if (this.kind.style === 'logic' && this.#actor?.getSnapshot().status === 'done') this.terminate('done')
@@ -516,7 +516,7 @@ export class Cell implements Scope<unknown>, Host, Runnable, Linked<Cell> {
 
   #restartOrStop(error: unknown): void {
     const { clock, random } = this.#house.world
-    const now = clock.now()
+    const now = clock.monotonic()
     const failures = recentFailures(this.kind.supervision, this.#failures ?? [], now)
     const verdict = decide(this.kind.supervision, failures, now, random.next())
     if (verdict === 'stop') {
@@ -928,7 +928,7 @@ export class Cell implements Scope<unknown>, Host, Runnable, Linked<Cell> {
     durable.commit = undefined
     for (const { message, origin, error } of refused) {
       if (!(origin instanceof TimerOrigin)) this.#refuse(message, origin, error)
-      else this.#timers?.set(origin.name, { ...origin.timer, deadline: this.now() + timerRetryMs })
+      else this.#timers?.set(origin.name, { ...origin.timer, deadline: this.now() + timerRetryMs }, timerRetryMs)
     }
     if (this.phase === 'stopped') {
       this.#refuseCommitted(durable, durable.committed.splice(0), new TroupeError('actor.stopped', this.address))
@@ -980,6 +980,10 @@ export class Cell implements Scope<unknown>, Host, Runnable, Linked<Cell> {
 
   now(): EpochMs {
     return this.#house.world.clock.now()
+  }
+
+  monotonic(): MonotonicMs {
+    return this.#house.world.clock.monotonic()
   }
 
   reply(value: unknown): void {

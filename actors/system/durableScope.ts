@@ -6,7 +6,7 @@
  */
 import { TroupeError } from '../errors.ts'
 import type { Offset } from '../journal.ts'
-import type { EpochMs, Log, Random } from '../world.ts'
+import type { EpochMs, Log, MonotonicMs, Random } from '../world.ts'
 import type { Address } from './address.ts'
 import type { Message } from './message.ts'
 import type { AskOptions, Scope, TimerOptions } from './scope.ts'
@@ -42,6 +42,10 @@ export class DurableScope implements Scope<unknown> {
 
   now(): EpochMs {
     return this.#cell.now()
+  }
+
+  monotonic(): MonotonicMs {
+    return this.#cell.monotonic()
   }
 
   tell(address: Address, message: Message): boolean {

@@ -4,7 +4,7 @@
  * Fair in two ways: an actor handles a batch of messages, then goes to the end of the queue; and after `sliceMs`
  * the whole queue gives the event loop back, so that sockets are read and timers fire however busy the actors are.
  */
-import type { Clock, Turns } from '../world.ts'
+import type { Clock, MonotonicMs, Turns } from '../world.ts'
 
 export interface Runnable {
   /** Handles up to `most` messages; true when it wants another turn. Must not throw. */
@@ -29,13 +29,13 @@ export class RunQueue {
   #armed = false
   #drain = () => this.#run()
   /** The time of the last reading in the present slice: good enough for idle times, and free. */
-  now: number
+  now: MonotonicMs
 
   constructor(clock: Clock, turns: Turns, sliceMs: number) {
     this.#clock = clock
     this.#turns = turns
     this.#sliceMs = sliceMs
-    this.now = clock.now()
+    this.now = clock.monotonic()
   }
 
   get length(): number {
@@ -51,7 +51,7 @@ export class RunQueue {
   }
 
   #run(): void {
-    const started = this.#clock.now()
+    const started = this.#clock.monotonic()
     this.now = started
     let turnsPerReading = 1
     let turns = 0
@@ -65,7 +65,7 @@ export class RunQueue {
       }
       if (++turns < turnsPerReading || this.#next >= this.#waiting.length) continue
       turns = 0
-      const now = this.#clock.now()
+      const now = this.#clock.monotonic()
       const isSlow = now > this.now
       turnsPerReading = isSlow ? 1 : Math.min(mostTurnsPerReading, turnsPerReading * 2)
       most = isSlow ? slowBatch : batch

@@ -2,7 +2,7 @@
  * What an actor may do while it handles a message, and the same for actions of plain XState machines.
  */
 import type { Offset } from '../journal.ts'
-import type { EpochMs, Log, Random } from '../world.ts'
+import type { EpochMs, Log, MonotonicMs, Random } from '../world.ts'
 import type { Address } from './address.ts'
 import type { Message, Resume } from './message.ts'
 
@@ -24,7 +24,10 @@ export interface Scope<Event = unknown> {
   readonly from: Address | undefined
   readonly log: Log
   readonly random: Random
+  /** What the clock shows: for times that are stored, shown or compared with such. */
   now(): EpochMs
+  /** For everything that lasts or waits: the clock may be set meanwhile. */
+  monotonic(): MonotonicMs
   /**
    * Puts a message into a mailbox. False when it was refused; it then lies in the dead letters. In durable kinds it leaves
    * when the events before it are on disk, so it is always true.

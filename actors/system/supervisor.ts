@@ -3,7 +3,7 @@
  *
  * The default is that of OTP and Pekko: restart with backoff, at most 3 times in 5 s, then stop.
  */
-import type { EpochMs } from '../world.ts'
+import type { MonotonicMs } from '../world.ts'
 
 export interface SupervisionOptions {
   /** `restart` (default) or `stop`: for actors that their client makes anew, such as connections. */
@@ -21,14 +21,17 @@ export interface SupervisionOptions {
 export type Verdict = { readonly restartAfterMs: number } | 'stop'
 
 /** The failures that still count. */
-export const recentFailures = ({ withinMs = 5_000 }: SupervisionOptions, failures: readonly EpochMs[], now: EpochMs): EpochMs[] =>
-  failures.filter((at) => now - at < withinMs)
+export const recentFailures = (
+  { withinMs = 5_000 }: SupervisionOptions,
+  failures: readonly MonotonicMs[],
+  now: MonotonicMs,
+): MonotonicMs[] => failures.filter((at) => now - at < withinMs)
 
 /**
  * `failures` are the times of earlier failures, oldest first; `jitter` is in [0, 1).
  * Half of each wait is chance, so that actors that failed together do not come back together.
  */
-export const decide = (options: SupervisionOptions, failures: readonly EpochMs[], now: EpochMs, jitter: number): Verdict => {
+export const decide = (options: SupervisionOptions, failures: readonly MonotonicMs[], now: MonotonicMs, jitter: number): Verdict => {
   const { onFailure = 'restart', restarts = 3, backoffMs = 50, maxBackoffMs = 1_000 } = options
   if (onFailure === 'stop') return 'stop'
   const recent = recentFailures(options, failures, now).length

@@ -6,7 +6,7 @@
  */
 import { TroupeError } from '../errors.ts'
 import type { Journals } from '../journal.ts'
-import type { EpochMs, World } from '../world.ts'
+import type { MonotonicMs, World } from '../world.ts'
 import { type Address, parseAddress } from './address.ts'
 import { Asks } from './asks.ts'
 import { Cell, type House, type Phase } from './cell.ts'
@@ -49,7 +49,7 @@ export interface ActorInfo {
   readonly handled: number
   /** Recent failures. */
   readonly failures: number
-  readonly touchedAt: EpochMs
+  readonly touchedAt: MonotonicMs
 }
 
 export interface Health {
@@ -453,7 +453,7 @@ export class ActorSystem implements House {
     const idle = this.#idle.get(cell.kind)
     if (idle === undefined || cell.listedAt === undefined) return
     idle.cells.remove(cell)
-    cell.listedAt = this.world.clock.now()
+    cell.listedAt = this.world.clock.monotonic()
     idle.cells.append(cell)
   }
 
@@ -467,7 +467,7 @@ export class ActorSystem implements House {
   }
 
   #sweep(): void {
-    const now = this.world.clock.now()
+    const now = this.world.clock.monotonic()
     for (const idle of this.#idle.values()) {
       for (let left = idle.cells.size; left > 0; left--) {
         const cell = this.#leastRecent(idle)

@@ -25,10 +25,11 @@ export class RunningTimers {
     this.all = all
   }
 
-  set(name: string, timer: Timer): void {
+  /** `waitMs`: when it is tried again, and not at its time. */
+  set(name: string, timer: Timer, waitMs?: number): void {
     this.all.set(name, timer)
     this.#disarm(name)
-    this.#arm(name, timer)
+    this.#arm(name, timer, waitMs)
   }
 
   delete(name: string): void {
@@ -51,7 +52,10 @@ export class RunningTimers {
   wakeAt(): EpochMs | undefined {
     if (!this.mayWaitElsewhere) return 0
     let earliest: EpochMs | undefined
-    for (const { deadline } of this.all.values()) if (earliest === undefined || deadline < earliest) earliest = deadline
+    for (const timer of this.all.values()) {
+      const at = this.#dueAt(timer)
+      if (earliest === undefined || at < earliest) earliest = at
+    }
     return earliest
   }
 
@@ -66,8 +70,12 @@ export class RunningTimers {
     this.#alarms.clear()
   }
 
-  #arm(name: string, timer: Timer): void {
-    const waitMs = Math.max(0, timer.deadline - this.#clock.now())
+  /** Never further off than it was at first: the clock was set back then, and entries of a journal keep the time of those before them. */
+  #dueAt({ deadline, delayMs }: Timer): EpochMs {
+    return Math.min(deadline, this.#clock.now() + delayMs)
+  }
+
+  #arm(name: string, timer: Timer, waitMs = Math.max(0, this.#dueAt(timer) - this.#clock.now())): void {
     this.#alarms.set(name, { timer, cancel: this.#clock.after(waitMs, () => this.#ring(name, timer)) })
   }
 

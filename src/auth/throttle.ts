@@ -1,10 +1,10 @@
 /** Wrong passwords of each remote address: so many a minute, and then no more logins from there until the minute is over. */
 import { TroupeError } from '../../actors/errors.ts'
-import type { Clock, EpochMs } from '../../actors/world.ts'
+import type { Clock, MonotonicMs } from '../../actors/world.ts'
 
 interface Count {
   failures: number
-  readonly until: EpochMs
+  readonly until: MonotonicMs
 }
 
 const windowMs = 60_000
@@ -42,7 +42,7 @@ export class Throttle {
    */
   attempt(address: string): () => void {
     const network = networkOf(address)
-    const now = this.#clock.now()
+    const now = this.#clock.monotonic()
     const known = this.#counts.get(network)
     const count = known === undefined || known.until <= now ? { failures: 0, until: now + windowMs } : known
     if (count.failures >= this.#perMinute) {

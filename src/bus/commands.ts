@@ -6,7 +6,6 @@ import { z } from 'zod'
 import type { Command } from '../../actors/command.ts'
 import { TroupeError } from '../../actors/errors.ts'
 import { type JsonObject, statuses } from '../../actors/output.ts'
-import type { EpochMs } from '../../actors/world.ts'
 import { revoke } from '../auth/revokeCommand.ts'
 import { defineCommand } from '../extend/commands.ts'
 import { name as server, version } from '../version.ts'
@@ -14,7 +13,7 @@ import { type ChannelCommandOptions, channelCommands } from './channelCommands.t
 import { names, optional, parameters, text } from './parameters.ts'
 
 export interface CommandOptions extends ChannelCommandOptions {
-  readonly startedAt: EpochMs
+  readonly uptimeMs: () => number
   /** False: a name and any password make a name, for there is nobody who could check them. */
   readonly checksPasswords: boolean
   /** Everything that `help` may list, those of plugins, too. */
@@ -59,7 +58,7 @@ const setStatus = defineCommand({
   },
 })
 
-const status = ({ startedAt, figures }: CommandOptions) =>
+const status = ({ uptimeMs, figures }: CommandOptions) =>
   defineCommand({
     name: 'status',
     help: 'What the server is, and who you are',
@@ -72,7 +71,7 @@ const status = ({ startedAt, figures }: CommandOptions) =>
       tenant: session.account.tenant,
       status: session.status,
       channels: session.channels,
-      uptime_ms: session.now() - startedAt,
+      uptime_ms: uptimeMs(),
       ...figures?.(),
     }),
   })

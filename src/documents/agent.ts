@@ -199,7 +199,9 @@ export class AgentSession {
       queuedBytes: 0,
       queuedWrites: 0,
       sentBytes: 0,
+      receivedBytes: 0,
       isAnswering: false,
+      isPaused: false,
     }
   }
 

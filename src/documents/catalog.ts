@@ -3,6 +3,7 @@
  * Nothing is loaded; what a page tells of a document is what its record said when it was last measured.
  */
 import { scopedId } from '../../actors/account.ts'
+import { isDamage } from '../../actors/documentDamage.ts'
 import { type DocumentRecord, readRecord, recordOf, standingOf } from '../../actors/documentRecord.ts'
 import type { Journals } from '../../actors/journal.ts'
 
@@ -75,7 +76,11 @@ export const listDocuments = async (journals: Journals, request: CatalogRequest)
       const name = id.slice(base.length)
       searched++
       if (await maySee(name)) {
-        const { record } = await readRecord(journals, id)
+        // One that is damaged is listed, and tells itself why it cannot be opened.
+        const { record } = await readRecord(journals, id).catch((error) => {
+          if (!isDamage(error)) throw error
+          return { record: undefined }
+        })
         if ((standingOf(record, true) === 'deleted') === isDeleted) documents.push({ name, record })
       }
       if (documents.length > limit) return { documents: documents.slice(0, limit), next: documents[limit - 1]?.name }

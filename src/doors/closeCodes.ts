@@ -37,6 +37,8 @@ const codes: Partial<Record<ErrorCode, Close>> = {
   'document.epoch': { code: 4409, retry: false },
   'document.invalid': { code: 4422, retry: false },
   'document.full': { code: 4413, retry: false },
+  'journal.corrupt': { code: 1011, retry: true },
+  'storage.newer_format': { code: 1011, retry: true },
   'system.closed': { code: 1012, retry: true },
 }
 

@@ -56,7 +56,7 @@ export const decodeFrame = (frame: Uint8Array): LaneRequest => {
   let name: string | undefined
   try {
     const address = cursor.block()
-    if (address.length === 0) throw new Refusal('kind', 'an empty address, as of y-websocket')
+    if (address.length === 0) return { type: 'lane.foreign', detail: 'y-websocket is spoken at /docs/NAME of the main listener' }
     if (address.length > maxAddressBytes) throw new Refusal('too_large', `an address of more than ${maxAddressBytes} bytes`)
     name = textOf(address)
     return read(name, documentOf(name))

@@ -18,14 +18,18 @@ const answerAhead = 256 * 1024
  */
 const largeBytes = 256 * 1024
 const mostLargeBytes = 16 * 1024 * 1024
-/** Bytes of a client that may be under way inside: 256 messages of 1 MiB, while a disk or a hook is slow, would be 256 MiB each. */
-const inboundBytes = 4 * 1024 * 1024
 /** What is joined into one write. */
 const turnBytes = 64 * 1024
 export interface Traffic {
   sentBytes: number
   sentWrites: number
   closed(code: number): void
+}
+
+/** How much of a client may be under way inside; then it is not read. One frame, and one read of 64 KiB, may come on top of it. */
+export interface InboundLimits {
+  readonly inboundMessages: number
+  readonly inboundBytes: number
 }
 
 /** One frame of an answer. */
@@ -51,23 +55,22 @@ export class WebSocketSink<Output> implements Sink<Output> {
   /** Messages of the client that were not dealt with yet, and the bytes of their frames. */
   #inbound = 0
   #inboundBytes = 0
-  /** Of each of these frames, the oldest first. They may be dealt with in another order; the sums come out right. */
-  readonly #frames: { readonly messages: number; readonly bytes: number }[] = []
-  readonly #inboundAhead: number
+  readonly #limits: InboundLimits
   readonly #mostLargeBytes: number
+  /** By its actor, whatever is under way inside. */
   #isPaused = false
+  #isRead = true
   /** What was published in this turn and is written at its end. */
   #turn: Uint8Array[] = []
   #turnBytes = 0
 
-  /** `inboundAhead`: messages of the client that may be under way inside; then it waits. One read of the socket brings up to 64 KiB more. */
-  constructor(ws: WebSocket, socket: Socket, framing: Framing<Output>, traffic: Traffic, drained: () => void, inboundAhead: number) {
+  constructor(ws: WebSocket, socket: Socket, framing: Framing<Output>, traffic: Traffic, drained: () => void, limits: InboundLimits) {
     this.#ws = ws
     this.#socket = socket
     this.#framing = framing
     this.#traffic = traffic
     this.#drained = drained
-    this.#inboundAhead = inboundAhead
+    this.#limits = limits
     this.#mostLargeBytes = framing.joinsWrites ? 0 : mostLargeBytes
     socket.on('drain', () => {
       this.#answerBytes = 0
@@ -141,32 +144,39 @@ export class WebSocketSink<Output> implements Sink<Output> {
 
   pause(): void {
     this.#isPaused = true
-    this.#ws.pause()
+    this.#read()
   }
 
   resume(): void {
     this.#isPaused = false
-    if (!this.#hasTooMuchInside) this.#ws.resume()
+    this.#read()
   }
 
-  get #hasTooMuchInside(): boolean {
-    return this.#inbound >= this.#inboundAhead || this.#inboundBytes >= inboundBytes
-  }
-
-  /** A frame of the client is on its way in, with so many messages. `bytes`: 0 where they are bounded elsewhere. */
-  arrived(messages = 1, bytes = 0): void {
-    this.#frames.push({ messages, bytes })
+  /** A frame of the client is on its way in, with so many messages. */
+  arrived(messages: number, bytes: number): void {
     this.#inbound += messages
     this.#inboundBytes += bytes
-    if (this.#hasTooMuchInside) this.#ws.pause()
+    this.#read()
   }
 
-  handled(frames: number): void {
-    for (const { messages, bytes } of this.#frames.splice(0, frames)) {
-      this.#inbound -= messages
-      this.#inboundBytes -= bytes
-    }
-    if (!this.#isPaused && !this.#hasTooMuchInside) this.#ws.resume()
+  handled(messages: number, bytes: number): void {
+    this.#inbound -= messages
+    this.#inboundBytes -= bytes
+    this.#read()
+  }
+
+  /** Or not, as long as it has to wait. */
+  #read(): void {
+    const { inboundMessages, inboundBytes } = this.#limits
+    const isRead = !this.#isPaused && this.#inbound < inboundMessages && this.#inboundBytes < inboundBytes
+    if (isRead === this.#isRead) return
+    this.#isRead = isRead
+    if (isRead) this.#ws.resume()
+    else this.#ws.pause()
+  }
+
+  get isPaused(): boolean {
+    return !this.#isRead
   }
 
   close(code: ErrorCode, detail: string): void {
@@ -196,6 +206,10 @@ export class WebSocketSink<Output> implements Sink<Output> {
   get sentBytes(): number {
     const { _handle: handle } = this.#socket as { _handle?: { writeQueueSize?: number } | null } // missing in the types
     return this.#written - this.#socket.writableLength - (handle?.writeQueueSize ?? 0)
+  }
+
+  get receivedBytes(): number {
+    return this.#socket.bytesRead
   }
 
   get isAnswering(): boolean {

@@ -32,11 +32,12 @@ export const description = z.object({
     })
     .optional(),
   renamed_from: z.string().optional(),
+  damage: z.string().optional().describe('Why nobody can open it: restore a backup, or purge it, or begin anew with `reset`'),
 })
 
 export const timeOf = (at: number): string | null => (at === 0 ? null : isoTime(at))
 
-export const describe = ({ isFull, createdAt, createdBy, updatedAt, deleted, renamedFrom, ...rest }: DocumentDescription) => ({
+export const describe = ({ isFull, createdAt, createdBy, updatedAt, deleted, renamedFrom, damage, ...rest }: DocumentDescription) => ({
   name: rest.name,
   epoch: rest.epoch,
   offset: rest.offset,
@@ -56,6 +57,7 @@ export const describe = ({ isFull, createdAt, createdBy, updatedAt, deleted, ren
     },
   }),
   ...(renamedFrom !== undefined && { renamed_from: renamedFrom }),
+  ...(damage !== undefined && { damage }),
 })
 
 const root = json.refine(

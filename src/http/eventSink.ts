@@ -142,7 +142,16 @@ export class EventSink implements Sink<Output> {
     return this.#written - this.#response.writableLength
   }
 
+  /** A reader says nothing after its request. */
+  get receivedBytes(): number {
+    return 0
+  }
+
   get isAnswering(): boolean {
+    return false
+  }
+
+  get isPaused(): boolean {
     return false
   }
 }

@@ -22,9 +22,11 @@ export interface ServerState {
   readonly telemetryWatchers: () => number
   /** Documents whose last commit the disk refused. */
   readonly unsavedDocuments: () => number
+  /** Documents in memory that are damaged; they refuse everybody. No reason to send clients of all others elsewhere. */
+  readonly damagedDocuments: () => number
   readonly isClosing: () => boolean
   readonly now: () => EpochMs
-  readonly startedAt: EpochMs
+  readonly uptimeMs: () => number
 }
 
 export interface Readiness {
@@ -49,12 +51,12 @@ export const readiness = (state: ServerState): Readiness => {
 
 const total = (counts: ReadonlyMap<string, number>): number => [...counts.values()].reduce((sum, count) => sum + count, 0)
 
-const identity = ({ now, startedAt }: ServerState) => ({
+const identity = ({ now, uptimeMs }: ServerState) => ({
   service: name,
   version,
   pid: process.pid,
   timestamp: isoTime(now()),
-  uptime_ms: now() - startedAt,
+  uptime_ms: uptimeMs(),
 })
 
 export const health = (state: ServerState) => ({
@@ -75,7 +77,7 @@ export const status = (state: ServerState) => {
     storage: { state: storage.state, ...('since' in storage ? { since: isoTime(storage.since) } : {}) },
     connections: { total: total(state.connections), by_door: Object.fromEntries(state.connections) },
     channels: counts.get('channel') ?? 0,
-    documents: { in_memory: counts.get('document') ?? 0, not_saved: state.unsavedDocuments() },
+    documents: { in_memory: counts.get('document') ?? 0, not_saved: state.unsavedDocuments(), damaged: state.damagedDocuments() },
     actors: { total: total(counts), by_kind: Object.fromEntries(counts), stopped: state.actors().failed.length },
     dead_letters: { total: total(deadLetters), by_code: Object.fromEntries(deadLetters) },
     telemetry_watchers: state.telemetryWatchers(),

@@ -17,7 +17,7 @@ import type { Address } from '../../actors/system/address.ts'
 import type { Message } from '../../actors/system/message.ts'
 import type { AskOptions } from '../../actors/system/scope.ts'
 import type { ActorSystem } from '../../actors/system/system.ts'
-import type { EpochMs, Log, World } from '../../actors/world.ts'
+import type { EpochMs, Log, MonotonicMs, World } from '../../actors/world.ts'
 import type { Visitor } from '../auth/visitors.ts'
 
 export interface SessionOptions {
@@ -86,13 +86,17 @@ export class HttpSession implements Session {
     return this.#options.world.clock.now()
   }
 
+  get #monotonic(): MonotonicMs {
+    return this.#options.world.clock.monotonic()
+  }
+
   // ── what a request does ────────────────────────────────────────────────────────────────────────────────────────
 
   /** Errors: `rate.limited`. */
   count(kind: 'request.publish' | 'request.command'): void {
     const { observe, userRequests } = this.#options.client
     observe.request(kind)
-    const now = this.now()
+    const now = this.#monotonic
     this.#limit('requests of one connection', this.#requests?.take(this.#remote, now) ?? 0)
     this.#limit('requests of one user', userRequests?.take(this.#userKey, now) ?? 0)
   }
@@ -111,10 +115,10 @@ export class HttpSession implements Session {
 
   async run(name: string, params: unknown): Promise<unknown> {
     this.count('request.command')
-    const began = this.now()
+    const began = this.#monotonic
     const { client } = this.#options
     const answered = (code: string) => {
-      client.observe.answered(name, this.now() - began)
+      client.observe.answered(name, this.#monotonic - began)
       this.#emit('command', { command: name, code })
     }
     try {
@@ -134,10 +138,10 @@ export class HttpSession implements Session {
   }
 
   async send(prepared: Prepared): Promise<Published> {
-    const began = this.now()
+    const began = this.#monotonic
     const published = await this.#access.send(prepared)
     const { channel, id, offset } = published.message
-    this.#options.client.observe.answered('publish', this.now() - began)
+    this.#options.client.observe.answered('publish', this.#monotonic - began)
     this.#emit('published', { channel, id, sequence: offset })
     return published
   }

@@ -99,6 +99,12 @@ export class GroupCommit {
     this.#schedule()
   }
 
+  /** What was drafted last goes at once: nobody comes after it. On disk when resolved. */
+  last(): Promise<void> {
+    this.#lastStart = Number.NEGATIVE_INFINITY
+    return new Promise((done, failed) => this.wait({ done, failed }))
+  }
+
   /** A small write, to see whether the disk takes one. */
   probe(): Promise<void> {
     this.#collecting.isProbe = true
@@ -124,7 +130,7 @@ export class GroupCommit {
     if (this.#isScheduled || this.#flying !== undefined || this.#options.board.status.state === 'failed') return
     this.#isScheduled = true
     const { clock, commitGapMs } = this.#options
-    const waitMs = commitGapMs === 0 ? 0 : this.#lastStart + commitGapMs - clock.now()
+    const waitMs = commitGapMs === 0 ? 0 : this.#lastStart + commitGapMs - clock.monotonic()
     if (waitMs > 0) clock.after(waitMs, () => this.#start())
     else setImmediate(() => this.#start())
   }
@@ -135,7 +141,7 @@ export class GroupCommit {
     const batch = this.#collecting
     this.#collecting = emptyBatch()
     this.#flying = batch
-    this.#lastStart = this.#options.clock.now()
+    this.#lastStart = this.#options.clock.monotonic()
     void this.#fly(batch)
   }
 

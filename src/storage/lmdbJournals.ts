@@ -9,9 +9,9 @@ import { TroupeError } from '../../actors/errors.ts'
 import type { Appended, Entry, Head, Journals, Offset, ReadOptions, Snapshot, StorageStatus } from '../../actors/journal.ts'
 import type { Cancel, Clock, Log, Random } from '../../actors/world.ts'
 import { admitEntries, admitExpected, admitSnapshot, defaultListLimit, nameKey, Page, readRange, trimmedFirst } from './admission.ts'
-import { BlockWriter, readBlock } from './block.ts'
+import { BlockWriter } from './block.ts'
 import { GroupCommit } from './groupCommit.ts'
-import { absent, type JournalState } from './journalState.ts'
+import { absent, headless, type JournalState, notedAt } from './journalState.ts'
 import { type Slot, Slots } from './slots.ts'
 import { type Space, spareBytes } from './space.ts'
 import { StatusBoard } from './statusBoard.ts'
@@ -32,6 +32,10 @@ export interface JournalsOptions {
   readonly cachedJournals: number
   /** There was no room for the ballast: appends are refused from the beginning. */
   readonly startsFull: boolean
+}
+
+const refuseDamaged = ({ defect }: JournalState): void => {
+  if (defect !== undefined) throw new TroupeError('journal.corrupt', defect)
 }
 
 export class LmdbJournals implements Journals {
@@ -71,6 +75,7 @@ export class LmdbJournals implements Journals {
   append(name: string, entries: readonly Uint8Array[], options?: { readonly expected?: Offset | 'none' }): Promise<Appended> {
     return this.#change(name, undefined, (slot) => {
       const state = slot.staged
+      refuseDamaged(state)
       admitEntries(entries, this.#options.maxEntryBytes)
       admitExpected(options?.expected, state.last)
       this.#refuseWhenFull()
@@ -80,40 +85,38 @@ export class LmdbJournals implements Journals {
       const { blocks } = this.#commits.draft(slot)
       let last = state.last
       for (const data of entries) blocks.add(data, ++last, time)
-      const { id, epoch, first: oldest, snapshot } = this.#existing(state)
-      slot.staged = { id, epoch, first: oldest, last, lastTime: time, snapshot } // no spread: this is the hot path
+      const { id, epoch, first: oldest, snapshot, noted } = this.#existing(state)
+      slot.staged = { id, epoch, first: oldest, last, lastTime: time, snapshot, noted: notedAt(last, noted) } // no spread: this is the hot path
       return { first, last, time }
     })
   }
 
   async read(name: string, options: ReadOptions = {}): Promise<Entry[]> {
-    const slot = this.#find(name)
-    if (slot.removal !== undefined) await this.#settled(slot.removal)
+    const slot = await this.#readable(name)
     const { id, first, last } = slot.durable
     const page = new Page(options)
     const { low, high } = readRange(options, first, last)
     const isReverse = options.reverse === true
-    for (const { key, value } of this.#tables.blocks(id, low, high, isReverse)) {
-      const entries = readBlock(key, value)
+    for (const entries of this.#tables.blocks(id, low, high, isReverse)) {
       if (isReverse) entries.reverse()
       for (const entry of entries) {
         if (entry.offset < low || entry.offset > high) continue
         if (!page.take(entry)) return page.entries
       }
-      const end = isReverse ? (entries.at(-1)?.offset ?? low) <= low : (entries.at(-1)?.offset ?? high) >= high
-      if (end || page.isFull) break
+      if (page.isFull) break
     }
     return page.entries
   }
 
   async head(name: string): Promise<Head> {
-    const { epoch, first, last } = this.#find(name).durable
+    const { durable } = this.#find(name)
+    if (durable === headless) refuseDamaged(durable)
+    const { epoch, first, last } = durable
     return { epoch, first, last }
   }
 
   async snapshot(name: string): Promise<Snapshot | undefined> {
-    const slot = this.#find(name)
-    if (slot.removal !== undefined) await this.#settled(slot.removal)
+    const slot = await this.#readable(name)
     const { id, snapshot } = slot.durable
     if (snapshot === undefined) return undefined
     return { offset: snapshot.offset, time: snapshot.time, data: this.#tables.snapshot(id, snapshot) }
@@ -123,13 +126,19 @@ export class LmdbJournals implements Journals {
     const isTrim = options?.trim === true
     const again = isTrim ? () => this.saveSnapshot(name, offset, data, options) : undefined
     return this.#change(name, again, (slot) => {
+      refuseDamaged(slot.staged)
       admitSnapshot(offset, slot.staged.last)
       if (!isTrim) this.#refuseWhenFull()
       const state = this.#existing(slot.staged)
       const time = Math.max(this.#options.clock.now(), state.lastTime)
       this.#commits.draft(slot).snapshot = Uint8Array.from(data)
       const snapshot = { offset, time, length: data.length, generation: (state.snapshot?.generation ?? 0) + 1 }
-      slot.staged = { ...state, snapshot, first: isTrim ? trimmedFirst(offset + 1, state.first, state.last) : state.first }
+      slot.staged = {
+        ...state,
+        snapshot,
+        first: isTrim ? trimmedFirst(offset + 1, state.first, state.last) : state.first,
+        noted: state.last,
+      }
     })
   }
 
@@ -138,10 +147,11 @@ export class LmdbJournals implements Journals {
       name,
       () => this.trim(name, before),
       (slot) => {
+        refuseDamaged(slot.staged)
         const first = trimmedFirst(before, slot.staged.first, slot.staged.last)
         if (first === slot.staged.first) return
         this.#commits.draft(slot)
-        slot.staged = { ...slot.staged, first }
+        slot.staged = { ...slot.staged, first, noted: slot.staged.last }
       },
     )
   }
@@ -198,6 +208,7 @@ export class LmdbJournals implements Journals {
 
   async #close(): Promise<void> {
     await this.#commits.whenIdle()
+    await this.#noteAll()
     // LMDB's close waits for the flush of the last commit, for ever if that one failed; a small one behind it sets it free.
     if (this.#commits.hasFailedLast && this.#board.status.state === 'full') await this.#commits.probe().catch(() => undefined)
     this.#cancelProbe?.()
@@ -206,6 +217,19 @@ export class LmdbJournals implements Journals {
     if (isStuck) return
     await this.#tables.close()
     await this.#closed()
+  }
+
+  /** Every head says where its journal ends. Without that it is noticed less when a last block is missing, which is no reason to fail. */
+  async #noteAll(): Promise<void> {
+    if (this.#board.status.state !== 'ready') return
+    const behind = [...this.#slots.all()].filter(({ durable: { last, noted, defect } }) => last > noted && defect === undefined)
+    if (behind.length === 0) return
+    for (const slot of behind) {
+      this.#commits.draft(slot)
+      slot.staged = { ...slot.durable, noted: slot.durable.last }
+    }
+    await this.#commits.last().catch(() => undefined)
+    await this.#commits.whenIdle()
   }
 
   /**
@@ -242,6 +266,15 @@ export class LmdbJournals implements Journals {
     const key = nameKey(name)
     const state = this.#tables.state(key)
     return { name, key, staged: state, durable: state, removal: undefined, wasUsed: false }
+  }
+
+  /** As it is on disk. Errors: `journal.corrupt`. */
+  async #readable(name: string): Promise<Slot> {
+    const slot = this.#find(name)
+    // Another removal may have begun meanwhile, and what it takes away must not look like a hole.
+    while (slot.removal !== undefined) await this.#settled(slot.removal)
+    refuseDamaged(slot.durable)
+    return slot
   }
 
   async #settled(removal: Promise<void>): Promise<void> {

@@ -43,6 +43,10 @@ export class Slots {
     return this.#slots.get(name)
   }
 
+  all(): Iterable<Slot> {
+    return this.#slots.values()
+  }
+
   /** Second chance: a used one goes to the back of the queue once. At most 32 steps, so a full house costs no scan. */
   #evict(): void {
     let steps = 0

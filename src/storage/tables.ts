@@ -13,10 +13,10 @@
  * read-only opening; `eventTurnBatching` off, because with it a failed commit is an unhandled rejection as well.
  */
 import { type Database, open, type RootDatabase } from 'lmdb'
-import { TroupeError } from '../../actors/errors.ts'
-import type { Offset } from '../../actors/journal.ts'
+import { isTroupeError, TroupeError } from '../../actors/errors.ts'
+import type { Entry, Offset } from '../../actors/journal.ts'
 import { type Block, entryKey, keyOffset, readBlock } from './block.ts'
-import { absent, decodeState, encodeState, type JournalState, type StoredSnapshot } from './journalState.ts'
+import { absent, decodeState, encodeState, headless, type JournalState, type StoredSnapshot } from './journalState.ts'
 import { envelopeBytes, isIntact, seal, verify } from './record.ts'
 
 type Table = Database<Buffer, Buffer>
@@ -61,6 +61,8 @@ const chunkKey = (id: number, generation: number, chunk: number): Buffer => {
   key.writeUInt32BE(chunk, 8)
   return key
 }
+
+const missing = (first: Offset, last: Offset): string => `entries ${first} to ${last} are missing`
 
 const chunkCount = ({ length }: StoredSnapshot): number => Math.ceil(length / chunkBytes)
 
@@ -108,35 +110,60 @@ export class Tables {
     return record.readUInt32LE(envelopeBytes)
   }
 
-  /** Errors: `journal.corrupt`. */
+  /** What is damaged has a `defect`. */
   state(key: Buffer): JournalState {
     const record = this.#names.get(key)
     if (record === undefined) return absent
-    const state = decodeState(key, record)
-    for (const { key: lastKey, value } of this.#range(this.#entries, {
-      start: entryKey(state.id, maxOffset),
-      end: entryKey(state.id, 0),
-      reverse: true,
-      limit: 1,
-    })) {
-      const last = keyOffset(lastKey)
-      const lastTime = readBlock(lastKey, value).at(-1)?.time ?? 0
-      return { ...state, last: Math.max(state.last, last), lastTime: Math.max(state.lastTime, lastTime) }
+    if (!isIntact(key, record)) return headless
+    const state = decodeState(record)
+    let found = 0
+    let lastTime = 0
+    try {
+      for (const { key: lastKey, value } of this.#range(this.#entries, {
+        start: entryKey(state.id, maxOffset),
+        end: entryKey(state.id, 0),
+        reverse: true,
+        limit: 1,
+      })) {
+        found = keyOffset(lastKey)
+        lastTime = readBlock(lastKey, value).at(-1)?.time ?? 0
+      }
+    } catch (error) {
+      if (!isTroupeError(error, 'journal.corrupt')) throw error
+      return { ...state, last: Math.max(state.last, found), defect: error.detail }
     }
-    return state
+    if (found < state.last && state.last >= state.first) return { ...state, defect: missing(Math.max(found + 1, state.first), state.last) }
+    return { ...state, last: Math.max(state.last, found), lastTime: Math.max(state.lastTime, lastTime) }
   }
 
-  /** Blocks that hold offsets `low` to `high`, or the other way round. Stop iterating as soon as you have enough. */
-  *blocks(id: number, low: Offset, high: Offset, reverse: boolean): Generator<{ key: Buffer; value: Buffer }> {
+  /**
+   * Entries `low` to `high`, or the other way round, block by block and in each the oldest first; the blocks at both ends may hold
+   * more. Stop iterating as soon as you have enough. Errors: `journal.corrupt`, also where a block is missing.
+   */
+  *blocks(id: number, low: Offset, high: Offset, reverse: boolean): Generator<Entry[]> {
     if (low > high) return
-    if (!reverse) {
-      yield* this.#range(this.#entries, { start: entryKey(id, low), end: entryKey(id, maxOffset) })
-      return
+    let next = reverse ? high : low
+    for (const { key, value } of reverse ? this.#backwards(id, low, high) : this.#forwards(id, low)) {
+      const entries = readBlock(key, value)
+      const last = keyOffset(key)
+      const first = last - entries.length + 1
+      if (first > next) throw new TroupeError('journal.corrupt', missing(next, first - 1))
+      if (last < next) throw new TroupeError('journal.corrupt', missing(last + 1, next))
+      yield entries
+      next = reverse ? first - 1 : last + 1
+      if (next < low || next > high) return
     }
+    throw new TroupeError('journal.corrupt', reverse ? missing(low, next) : missing(next, high))
+  }
+
+  #forwards(id: number, low: Offset): Iterable<{ key: Buffer; value: Buffer }> {
+    return this.#range(this.#entries, { start: entryKey(id, low), end: entryKey(id, maxOffset) })
+  }
+
+  #backwards(id: number, low: Offset, high: Offset): Iterable<{ key: Buffer; value: Buffer }> {
     let start: Buffer | undefined
     for (const key of this.#entries.getKeys({ start: entryKey(id, high), end: entryKey(id, maxOffset), limit: 1 })) start = key
-    if (start === undefined) return
-    yield* this.#range(this.#entries, { start, end: entryKey(id, low - 1), reverse: true })
+    return start === undefined ? [] : this.#range(this.#entries, { start, end: entryKey(id, low - 1), reverse: true })
   }
 
   /** Errors: `journal.corrupt`. */
@@ -221,7 +248,7 @@ export class Tables {
       if (from.id !== 0) remove(this.#names, key)
       return
     }
-    if (!isSame || from.first !== to.first || from.snapshot !== to.snapshot) {
+    if (!isSame || from.first !== to.first || from.snapshot !== to.snapshot || from.noted !== to.noted) {
       puts.push({ table: this.#names, key, record: encodeState(key, to) })
     }
     if (to.snapshot !== undefined && snapshot !== undefined) {

@@ -20,6 +20,8 @@ export interface Metrics {
   readonly presence: PresenceCounts
   /** Documents whose last commit the disk refused. */
   readonly unsavedDocuments: () => number
+  /** Documents that somebody wants and nobody can open. */
+  readonly damagedDocuments: () => number
   readonly bus: BusMetrics
   readonly webhooks: { readonly observe: (outcome: Outcome | 'dropped') => void }
   /** Open connections of each door. */
@@ -95,6 +97,13 @@ export const createMetrics = (
     labelNames: ['code'],
     registers,
   })
+  const loadsFailed = new Counter({
+    name: 'troupe_document_loads_failed_total',
+    help: 'Documents that could not be loaded; one that is damaged is looked at again at most once a minute.',
+    labelNames: ['code'],
+    registers,
+  })
+  let damaged = 0
   let refusing = 0
   const unsaved = new Gauge({ name: 'troupe_documents_unsaved', help: 'Documents whose last commit the disk refused.', registers })
   const bus = busMetrics(registry, {
@@ -109,6 +118,7 @@ export const createMetrics = (
     connections,
     webhooks: { observe: tally(registers, 'troupe_webhooks_total', 'Tries to deliver an event to a webhook.', 'outcome') },
     unsavedDocuments: () => refusing,
+    damagedDocuments: () => damaged,
     documents: {
       stored(count, waitedMs) {
         updates.inc(count)
@@ -121,6 +131,10 @@ export const createMetrics = (
       },
       commitRefused: (code) => commitsRefused.inc({ code }),
       compacted: () => compactions.inc(),
+      loadFailed: (code) => loadsFailed.inc({ code }),
+      damaged: (change) => {
+        damaged += change
+      },
       refused: (code) => refused.inc({ code }),
       grew: (_document, _bytes, step) => grown.inc({ step }),
       tenantGrew: (_tenant, _bytes, step) => tenantGrown(step),

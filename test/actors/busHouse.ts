@@ -99,7 +99,7 @@ export const spell = (output: Output): string[] => {
 class RecordedSink implements Sink<Output> {
   readonly outputs: Output[] = []
   /** Frames of the client that may be followed by others. */
-  handledFrames = 0
+  handledMessages = 0
   closing: { readonly code: ErrorCode | 'cut'; readonly detail: string } | undefined
   /** The network takes nothing. */
   isFrozen = false
@@ -112,7 +112,9 @@ class RecordedSink implements Sink<Output> {
   queuedBytes = 0
   queuedWrites = 0
   sentBytes = 0
+  receivedBytes = 0
   readonly isAnswering = false
+  readonly isPaused = false
 
   send(output: Output): void {
     if (this.isClosing) return
@@ -140,7 +142,7 @@ class RecordedSink implements Sink<Output> {
   resume(): void {}
 
   handled(messages: number): void {
-    this.handledFrames += messages
+    this.handledMessages += messages
   }
 
   close(code: ErrorCode, detail: string): void {
@@ -158,7 +160,7 @@ export class BusClient {
   readonly id: string
   readonly sink = new RecordedSink()
   readonly #house: BusHouse
-  #frames = 0
+  #messages = 0
 
   constructor(house: BusHouse, id: string, { manners, account, hasLoggedIn = false, start }: Arrival) {
     this.id = id
@@ -185,7 +187,7 @@ export class BusClient {
 
   /** One frame with these requests, whatever becomes of them. */
   say(...requests: readonly ClientRequest[]): void {
-    this.#frames++
+    this.#messages += requests.length
     this.tell({ type: 'client.receive', requests })
   }
 
@@ -227,9 +229,9 @@ export class BusClient {
     return this.#house.isThere(this.address)
   }
 
-  /** Frames that hold the socket back, for they are not dealt with. */
+  /** Messages that hold the socket back, for they are not dealt with. */
   get owed(): number {
-    return this.#frames - this.sink.handledFrames
+    return this.#messages - this.sink.handledMessages
   }
 
   get heard(): string[] {
@@ -298,7 +300,7 @@ export class BusHouse {
     const journals = this.disk.open()
     this.journals = journals
     this.#intact = { read: journals.read.bind(journals) }
-    const builtins = builtinCommands({ startedAt: this.clock.now(), messageBytes: 1_048_576, checksPasswords: false, all: () => [] })
+    const builtins = builtinCommands({ uptimeMs: () => 0, messageBytes: 1_048_576, checksPasswords: false, all: () => [] })
     const options: ClientOptions = {
       limits: socketLimits,
       commands: new Map([...builtins, ...own].map((one) => [one.name, one])),

@@ -17,7 +17,9 @@ const sink: Sink<Publication> = {
   queuedBytes: 0,
   queuedWrites: 0,
   sentBytes: 0,
+  receivedBytes: 0,
   isAnswering: false,
+  isPaused: false,
 }
 
 it('[QUE1] a client that asks all the time is answered at a bounded rate, and its newest question in the end', async () => {

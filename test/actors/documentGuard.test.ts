@@ -30,6 +30,7 @@ const scopeOf = (clock: SimulatedClock, id: string, hear: (message: { readonly t
     id,
     address: `document/${id}`,
     now: () => clock.now(),
+    monotonic: () => clock.monotonic(),
     after: (_name: string, ms: number, message: { readonly type: string }) => void clock.after(ms, () => hear(message)),
     log: console,
     stop() {},

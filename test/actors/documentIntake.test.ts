@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import { Background } from '../../actors/background.ts'
 import { DocumentIntake } from '../../actors/documentIntake.ts'
+import { Leavings } from '../../actors/leavings.ts'
 import type { Scope } from '../../actors/system/scope.ts'
 
 const later = <T>() => {
@@ -12,6 +13,8 @@ const later = <T>() => {
   })
   return { promise, resolve, reject }
 }
+
+const never = () => new Promise<string>(() => {})
 
 const settled = () => new Promise((resolve) => setImmediate(resolve))
 
@@ -85,5 +88,89 @@ describe('what one client says', () => {
     late.resolve('late')
     await settled()
     expect(heard).toEqual(['failed', 'next'])
+  })
+})
+
+describe('what a client leaves behind', () => {
+  const mostBytes = 10_000_000
+  const house = () => {
+    const leavings = new Leavings(mostBytes)
+    const open = () => {
+      const background = new Background({ address: 'document/x', log: console, stop() {} } as unknown as Scope) // nothing else is used
+      return new DocumentIntake(background, leavings)
+    }
+    const heard: string[] = []
+    const say = (intake: DocumentIntake, client: string, bytes: number, begin: () => Promise<string>) =>
+      intake.run(
+        client,
+        () =>
+          intake.look(
+            client,
+            begin,
+            (value) => heard.push(value),
+            (error) => heard.push(`${client}: ${error}`),
+          ),
+        bytes,
+      )
+    const leave = (intake: DocumentIntake, client: string) => intake.leave(client, () => heard.push(`${client} left`))
+    return { open, heard, say, leave }
+  }
+
+  it('[BGA18] is taken in, and only then it has left', async () => {
+    const { open, heard, say, leave } = house()
+    const intake = open()
+    const picture = later<string>()
+    say(intake, 'a', 5_000_000, () => picture.promise)
+    intake.run('a', () => heard.push('last keystroke'), 20)
+    leave(intake, 'a')
+    leave(intake, 'a')
+    expect(heard).toEqual([])
+    picture.resolve('picture')
+    await settled()
+    expect(heard).toEqual(['picture', 'last keystroke', 'a left', 'a left'])
+  })
+
+  it('[BGA18] is dropped when all of it together is too much, of whatever document, and what is small is not', async () => {
+    const { open, heard, say, leave } = house()
+    const documents = [open(), open()]
+    const [first, second] = [later<string>(), later<string>()]
+    say(documents[0] as DocumentIntake, 'a', 6_000_000, () => first.promise)
+    say(documents[1] as DocumentIntake, 'b', 6_000_000, () => second.promise)
+    say(documents[1] as DocumentIntake, 'c', 60_000, async () => 'small')
+    ;(documents[1] as DocumentIntake).run('b', () => heard.push('never'), 20)
+    leave(documents[0] as DocumentIntake, 'a')
+    leave(documents[1] as DocumentIntake, 'b')
+    leave(documents[1] as DocumentIntake, 'c')
+    expect(heard).toEqual(['b left'])
+    await settled()
+    expect(heard).toEqual(['b left', 'small', 'c left'])
+    first.resolve('first')
+    await settled()
+    say(documents[0] as DocumentIntake, 'd', 9_000_000, never)
+    leave(documents[0] as DocumentIntake, 'd') // there is room again
+    expect(heard).not.toContain('d left')
+    ;(documents[0] as DocumentIntake).end()
+    say(documents[1] as DocumentIntake, 'e', 9_000_000, never)
+    leave(documents[1] as DocumentIntake, 'e') // the document with the rest has ended
+    expect(heard).not.toContain('e left')
+  })
+
+  it('[BGA18] is not even begun then: two of a document are looked at, a hundred who came and went leave nothing', async () => {
+    const { open, heard, say, leave } = house()
+    const intake = open()
+    const looks = [later<string>(), later<string>()]
+    let begun = 0
+    for (let i = 0; i < 100; i++) {
+      say(intake, `${i}`, 9_000_000, () => {
+        begun++
+        return looks[i]?.promise ?? never()
+      })
+      leave(intake, `${i}`)
+    }
+    await settled()
+    expect([begun, heard.filter((line) => line.endsWith('left')).length]).toEqual([2, 99])
+    for (const { resolve } of looks) resolve('looked at')
+    await settled()
+    expect([begun, heard.filter((line) => line.endsWith('left')).length]).toEqual([2, 100])
   })
 })

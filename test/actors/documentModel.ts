@@ -206,6 +206,8 @@ export class Model {
           this.#unsavedShown += change
         },
         commitRefused: () => {},
+        loadFailed: () => {},
+        damaged: () => {},
         compacted: () => {},
         refused: () => {},
       },

@@ -413,6 +413,7 @@ describe('a document', () => {
     expect(b.take()).toEqual([])
     expect(room.machine.system.health().isHealthy).toBe(true)
     stored?.entries.splice(0, 1, ...entries)
+    await room.machine.world.clock.advance(61_000)
     await b.join()
     await b.ask()
     const state = b.heard.find(({ kind }) => kind === 'state')

@@ -39,4 +39,19 @@ describe('presence that is held', () => {
     }
     expect(held.isEmpty).toBe(true)
   })
+
+  it('is a megabyte at most, and its own comes first', () => {
+    const held = new HeldPresence()
+    const large = (client: number, length: number) => {
+      const update = new Uint8Array(length)
+      update.set(of(client, 1).update)
+      return { type: 'document.awareness', update } as const
+    }
+    held.hear(of(1, 1))
+    expect(held.hold(large(1, 400_000))).toBe(true)
+    expect(held.hold(large(2, 400_000))).toBe(true)
+    expect(held.hold(large(3, 400_000))).toBe(false)
+    expect(held.hold(large(4, 2_000_000))).toBe(false)
+    expect(all(held)).toEqual([large(1, 400_000), large(3, 400_000)])
+  })
 })

@@ -15,9 +15,12 @@ class PaperSink implements SharedSink {
   readonly lines: string[] = []
   pings = 0
   handledMessages = 0
+  handledBytes = 0
+  isPaused = false
   queuedBytes = 0
   queuedWrites = 0
   sentBytes = 0
+  receivedBytes = 0
   isAnswering = false
   send(output: LaneOutput): void {
     this.lines.push(spelled(output))
@@ -28,8 +31,13 @@ class PaperSink implements SharedSink {
   }
   pause(): void {}
   resume(): void {}
-  handled(messages: number): void {
+  arrived(messages: number, bytes: number): void {
+    this.handledMessages -= messages
+    this.handledBytes -= bytes
+  }
+  handled(messages: number, bytes: number): void {
     this.handledMessages += messages
+    this.handledBytes += bytes
   }
   close(code: ErrorCode): void {
     this.lines.push(`socket closed: ${code}`)
@@ -61,6 +69,8 @@ interface Script {
   epoch: string | undefined
   /** What a join is refused with. */
   refusal: TroupeError | undefined
+  /** When `document/a` has taken in what it was told. */
+  slow: Promise<void> | undefined
 }
 
 const scripted = (script: Script) => {
@@ -75,9 +85,10 @@ const scripted = (script: Script) => {
     const detail = update ?? payload ?? access ?? (stateVector === undefined ? undefined : `[${stateVector}]`)
     if (from !== undefined) state.heard.push(detail === undefined ? message.type : `${message.type} ${detail}`)
   }
+  const pulse = ({ slow }: Script, _: Message, { address }: { readonly address: Address }) => (address === 'document/a' ? slow : undefined)
   const types = ['join', 'leave', 'access', 'sync', 'countAnew', 'update', 'awareness', 'presence', 'barrier', 'stateless'] as const
   const handlers = Object.fromEntries(types.map((type) => [`document.${type}`, hear]))
-  return defineActor<Script, Message>({ kind: 'document', state: () => script, handlers: { ...handlers, 'document.pulse': () => {} } })
+  return defineActor<Script, Message>({ kind: 'document', state: () => script, handlers: { ...handlers, 'document.pulse': pulse } })
 }
 
 const ada: Account = { user: 'ada', tenant: '', isAnonymous: false, permissions: ['document:*'] }
@@ -88,12 +99,14 @@ interface Scene extends House {
   /** What tokens are good for; may be changed. */
   readonly accounts: Map<string, Account | TroupeError | Promise<Account>>
   say(...requests: readonly LaneRequest[]): Promise<string[]>
+  /** The same, in frames of so many bytes. */
+  frames(bytes: number, ...requests: readonly LaneRequest[]): Promise<string[]>
   tellAll(...kinds: readonly Part['kind'][]): Promise<string[]>
   pass(ms: number): Promise<string[]>
 }
 
 const scene = (limits: Partial<MultiplexerLimits> = {}): Scene => {
-  const script: Script = { heard: [], joins: 0, epoch: undefined, refusal: undefined }
+  const script: Script = { heard: [], joins: 0, epoch: undefined, refusal: undefined, slow: undefined }
   const accounts: Scene['accounts'] = new Map([['good', ada]])
   const built = house([
     multiplexerKind({ ...multiplexerLimits, ...limits }),
@@ -125,6 +138,10 @@ const scene = (limits: Partial<MultiplexerLimits> = {}): Scene => {
       for (const request of requests) built.system.tell('multiplexer/1', { type: 'multiplexer.receive', request })
       return settled()
     },
+    async frames(bytes, ...requests) {
+      for (const request of requests) built.system.tell('multiplexer/1', { type: 'multiplexer.receive', request, bytes })
+      return settled()
+    },
     async tellAll(...kinds) {
       const parts = kinds.map((kind) => ({ kind, bytes: new Uint8Array(0) }) as Part)
       for (const address of built.system.actors('connection/').map(({ address }) => address)) built.system.tell(address, publication(parts))
@@ -152,7 +169,7 @@ const request = (inner: Extract<LaneRequest, { type: 'lane.request' }>['request'
   request: inner,
 })
 const step1 = (...vector: number[]) => request({ type: 'document.sync', stateVector: bytes(...vector) })
-const update = (value: number) => request({ type: 'document.update', update: bytes(value), isAnswer: false })
+const update = (value: number, name = 'a') => request({ type: 'document.update', update: bytes(value), isAnswer: false }, name)
 const step2 = (value: number) => request({ type: 'document.update', update: bytes(value), isAnswer: true })
 
 describe('a lane', () => {
@@ -285,12 +302,41 @@ describe('the socket', () => {
     expect(await tellAll('update')).toContain('socket cut')
   })
 
+  it('is not cut for an answer that we do not read', async () => {
+    const { say, pass, sink } = scene()
+    await say(token())
+    sink.isPaused = true
+    expect(await pass(25_000 + 60_000)).not.toContain('socket cut')
+    sink.isPaused = false
+    expect(await pass(16_000)).toContain('socket cut')
+  })
+
   it('lets as many messages in as were taken in', async () => {
     const { say, sink } = scene()
     await say(token())
-    expect(sink.handledMessages).toBe(0)
+    expect(sink.handledMessages).toBe(1)
     await say(...Array.from({ length: 130 }, (_, i) => update(i)))
-    expect(sink.handledMessages).toBe(128)
+    expect(sink.handledMessages).toBe(129)
+  })
+
+  it('lets as many bytes in as were taken in; a slow document holds its own, and others go on', async () => {
+    const { say, frames, script, sink, pass } = scene()
+    await say(token('a'), token('b'))
+    sink.handledMessages = 0
+    script.slow = new Promise(() => {})
+    await frames(300_000, update(1, 'a'), update(2, 'b'), update(3, 'a'), update(4, 'b'))
+    expect([sink.handledMessages, sink.handledBytes]).toEqual([2, 600_000])
+    await pass(35_000) // however long it takes
+    expect([sink.handledMessages, sink.handledBytes]).toEqual([2, 600_000])
+  })
+
+  it('has what waits for a token read on, and counts it when it goes in', async () => {
+    const { say, frames, script, sink } = scene()
+    script.slow = new Promise(() => {})
+    await frames(300_000, update(1, 'a'), update(2, 'a'))
+    expect([sink.handledMessages, sink.handledBytes]).toEqual([2, 600_000])
+    await say(token('a'))
+    expect(sink.handledMessages).toBe(1)
   })
 
   it('ends with all its connections', async () => {
@@ -351,6 +397,21 @@ describe('a connection that ends', () => {
     expect(await tellAll('refused', 'barrier')).toEqual(['a: refused barrier'])
   })
 
+  it('of a damaged document is denied with the reason, and asked again after about a minute', async () => {
+    const { say, pass, script } = scene({ pingMs: 1e9, keepAliveMs: 1e9, handshakeMs: 1e9 })
+    script.refusal = new TroupeError('journal.corrupt', 'entries 4 to 5 are missing')
+    expect(await say(token(), update(1))).toEqual(['a: denied journal.corrupt: entries 4 to 5 are missing'])
+    expect(await pass(29_000)).toEqual([])
+    expect(await pass(61_000)).toEqual(['a: tokenWanted'])
+    expect(await say(token())).toEqual(['a: denied journal.corrupt: entries 4 to 5 are missing'])
+    script.refusal = undefined
+    expect(await pass(90_000)).toEqual(['a: tokenWanted'])
+    // What it said meanwhile was not listened to, so it is asked for all that it has.
+    script.heard.length = 0
+    expect(await say(token())).toEqual(['a: access write', 'a: presenceWanted'])
+    expect(script.heard.map((line) => line.split(' ')[0])).toEqual(['document.join', 'document.sync'])
+  })
+
   it('before it joined is made again without the client, ever more rarely', async () => {
     const { say, pass, script, system } = scene({ pingMs: 1e9, keepAliveMs: 1e9 })
     script.refusal = new TroupeError('storage.failed')
@@ -401,6 +462,16 @@ describe('a token', () => {
     expect(await say(token('a', 'second'))).toEqual(['a: access read'])
     expect(script.heard).toEqual(['document.access read'])
     expect(await pass(199_999)).toEqual([])
+    expect(await pass(1)).toEqual(['a: tokenWanted'])
+  })
+
+  it('is asked for anew in time though the clock was set on meanwhile', async () => {
+    const { say, pass, accounts, clock } = scene({ pingMs: 1e9, keepAliveMs: 1e9 })
+    accounts.set('first', until(start + 200_000))
+    await say(token('a', 'first'), step1(0))
+    await pass(1_000)
+    clock.set(100_000)
+    expect(await pass(68_999)).toEqual([])
     expect(await pass(1)).toEqual(['a: tokenWanted'])
   })
 

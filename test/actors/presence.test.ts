@@ -46,7 +46,7 @@ describe('presence', () => {
   it('[PR3] a user whose last connection was lost is listed as offline for the grace, then leaves as lost', () => {
     const presence = new Presence(graceMs)
     presence.join('c/1', present('ada', 'busy'), 0)
-    expect(told(presence.lose('c/1', 100))).toEqual([])
+    expect(told(presence.lose('c/1', 100, 100))).toEqual([])
     expect(presence.members()).toEqual([{ user: 'ada', status: 'offline', connections: 0, joinedAt: 0, lastSeen: 100 }])
     expect(presence.nextGrace).toBe(5_100)
     expect(told(presence.expire(5_099))).toEqual([])
@@ -59,9 +59,9 @@ describe('presence', () => {
   it('[PR4] back within the grace nothing is told, unless the status is another', () => {
     const presence = new Presence(graceMs)
     presence.join('c/1', present('ada'), 0)
-    presence.lose('c/1', 100)
+    presence.lose('c/1', 100, 100)
     expect(told(presence.join('c/2', present('ada'), 5_000))).toEqual([])
-    presence.lose('c/2', 5_000)
+    presence.lose('c/2', 5_000, 5_000)
     expect(told(presence.join('c/3', present('ada', 'away'), 5_001))).toEqual(['ada away'])
     expect(told(presence.expire(99_999))).toEqual([])
   })
@@ -69,18 +69,18 @@ describe('presence', () => {
   it('[PR21] back within the grace, after somebody saw it listed as offline, it is told', () => {
     const presence = new Presence(graceMs)
     presence.join('c/1', present('ada'), 0)
-    presence.lose('c/1', 100)
+    presence.lose('c/1', 100, 100)
     presence.members()
     const back = presence.join('c/2', present('ada'), 200)
     expect(back).toMatchObject([{ change: 'status', user: 'ada', before: 'online', status: 'online' }])
-    presence.lose('c/2', 300)
+    presence.lose('c/2', 300, 300)
     expect(told(presence.join('c/3', present('ada'), 400))).toEqual([])
   })
 
   it('[PR5] without a grace who is lost has left', () => {
     const presence = new Presence(0)
     presence.join('c/1', present('ada'), 0)
-    expect(told(presence.lose('c/1', 1))).toEqual(['ada left (lost)'])
+    expect(told(presence.lose('c/1', 1, 1))).toEqual(['ada left (lost)'])
   })
 
   it('[PR6] a connection that goes by another name leaves as the one and comes as the other', () => {
@@ -98,13 +98,13 @@ describe('presence', () => {
     expect(told(presence.join('c/1', present('ada'), 0))).toEqual(['ada joined'])
     expect([...presence.listeners]).toEqual(['c/1'])
     expect(told(presence.join('c/1', present('ada', 'online', false), 0))).toEqual(['ada left (left)'])
-    expect(told(presence.lose('c/1', 0))).toEqual([])
+    expect(told(presence.lose('c/1', 0, 0))).toEqual([])
   })
 
   it('[PR8] who was present in the last process has the grace to come back', () => {
     const before = new Presence(graceMs)
     for (const user of ['ada', 'bob', 'eve']) before.join(`c/${user}`, present(user), 0)
-    before.lose('c/eve', 900)
+    before.lose('c/eve', 900, 900)
     const presence = new Presence(graceMs)
     presence.restore(before.save(), 1_000)
     expect(presence.members()).toMatchObject([
@@ -136,7 +136,7 @@ describe('presence', () => {
           let changes: PresenceChange[] = []
           if (each.do === 'wait') changes = presence.expire((now += each.ms))
           else if (each.do === 'join') changes = presence.join(each.connection, { ...each, client: each.connection }, now)
-          else changes = each.do === 'leave' ? presence.leave(each.connection, now) : presence.lose(each.connection, now)
+          else changes = each.do === 'leave' ? presence.leave(each.connection, now) : presence.lose(each.connection, now, now)
           for (const { change, user: name, status: is, before } of changes) {
             heard++
             expect(before).toBe(known.get(name) ?? 'offline')

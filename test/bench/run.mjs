@@ -455,7 +455,9 @@ const slowLink = async () => {
     say(`slow-link ${name}`)
     const run = await attempt(`slow-link ${name}`, () =>
       withServer(name, true, async ({ server }) => {
-        const task = { port: server.port, megabytes, bytesPerSecond: 250_000, limitMs: 240_000 }
+        const lineProgram = here('load/line.mjs')
+        const afterwardsMs = isQuick ? 10_000 : 60_000
+        const task = { port: server.port, megabytes, bytesPerSecond: 250_000, limitMs: 240_000, afterwardsMs, lineProgram }
         return { name, ...(await runLoad(outfile, task)), complaints: server.complaints() }
       }),
     )

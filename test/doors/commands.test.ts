@@ -124,7 +124,7 @@ class Calls implements Session {
 
 const table: Command[] = []
 const commandsWith = (options: Partial<CommandOptions> = {}) =>
-  builtinCommands({ messageBytes: MiB, startedAt: now, checksPasswords: true, all: () => table, ...options })
+  builtinCommands({ messageBytes: MiB, uptimeMs: () => 5_000, checksPasswords: true, all: () => table, ...options })
 table.push(...commandsWith())
 
 /** As the client actor runs it. */

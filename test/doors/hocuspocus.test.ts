@@ -46,9 +46,12 @@ describe('what a client says', () => {
     expect(decodeFrame(bytes(9))).toMatchObject({ type: 'lane.unreadable' })
   })
 
+  it('knows y-websocket by its first byte', () => {
+    expect(decodeFrame(frame('', 0, 0, 1, 0))).toEqual({ type: 'lane.foreign', detail: expect.stringContaining('/docs/NAME') })
+  })
+
   it.each<[string, Uint8Array, string]>([
     ['nothing', bytes(), 'truncated'],
-    ['an empty address', frame('', 0, 0, 1, 0), 'kind'],
     ['an address that ends early', bytes(5, 97), 'truncated'],
     ['an address of 513 bytes', frame('x'.repeat(513), 3), 'too_large'],
     ['an address that is no text', bytes(2, 0xc3, 0x28, 3), 'text'],

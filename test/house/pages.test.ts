@@ -67,7 +67,7 @@ describe('the page of operations', () => {
 describe('the page of commands', () => {
   it('has a row for every command, and for nothing else', () => {
     const rows = [...textOf('docs/reference/commands.md').matchAll(/^\| `([a-z_]+)` \|/gm)].map(([, name]) => name)
-    const commands = builtinCommands({ startedAt: 0, messageBytes: 1, checksPasswords: false, all: () => [] })
+    const commands = builtinCommands({ uptimeMs: () => 0, messageBytes: 1, checksPasswords: false, all: () => [] })
     expect(rows.toSorted()).toEqual(commands.map(({ name }) => name).toSorted())
   })
 })

@@ -152,6 +152,26 @@ describe('a client that says nothing', () => {
     expect(alive.closings).toEqual([])
   })
 
+  it('[SL10] for it is still sending something large is not taken for dead; when it stops, it is', async () => {
+    const server = await start('limits.pingMs=300', 'limits.pongMs=250')
+    const slow = await openRawWebSocket(server.port, '/docs/upload')
+    let hasEnded = false
+    void slow.ended.then(() => {
+      hasEnded = true
+    })
+    slow.socket.write(masked(wire.step1(emptyVector)))
+    // The beginning of a frame of 64 KiB, whose rest comes slowly. Meanwhile nothing else can come, and no answer to a ping.
+    slow.socket.write(Uint8Array.of(0x82, 0xff, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0))
+    let sent = 0
+    const began = performance.now()
+    const sending = setInterval(() => slow.socket.write(Uint8Array.of(sent++ & 1)), 25)
+    await until(() => hasEnded || performance.now() - began > 1_500, 'several times pingMs + pongMs')
+    clearInterval(sending)
+    expect(hasEnded).toBe(false)
+    await slow.ended
+    expect(server.lines.some(({ msg }) => msg === 'a client that answers no ping is disconnected')).toBe(true)
+  })
+
   it('[SL5] for it still reads a large document over a slow link is not taken for dead', async () => {
     const largest = 48 * MiB
     const server = await start('limits.pingMs=1300', 'limits.pongMs=1200', `limits.messageBytes=${largest + MiB}`)

@@ -1,4 +1,5 @@
 /** Documents on a real store that refuses some of their commits, with stock providers of both wires. */
+import { open as openLmdb } from 'lmdb'
 import { afterEach, describe, expect, it, vi } from 'vitest'
 import { WebSocket } from 'ws'
 import type { Appended, Journals } from '../../actors/journal.ts'
@@ -173,4 +174,84 @@ describe('a store that refuses all commits for a while', () => {
     await until(() => stock.text.toString() === 'on a bad disk', 'the change at the stock client')
     expect(unknown).not.toHaveBeenCalled()
   })
+})
+
+describe('a document of which the disk has damaged something', () => {
+  /** Of one block of this journal, or the whole block. */
+  const spoil = async (path: string, journal: string, isLost: boolean): Promise<void> => {
+    const binary = { encoding: 'binary', keyEncoding: 'binary', cache: false } as const
+    const root = openLmdb<Buffer, Buffer>({ path, noSubdir: false, maxDbs: 64, ...binary })
+    const id = root
+      .openDB<Buffer, Buffer>({ name: 'names', ...binary })
+      .get(Buffer.from(journal))
+      ?.readUInt32LE(5)
+    const entries = root.openDB<Buffer, Buffer>({ name: 'entries', ...binary })
+    const key = [...entries.getKeys()].map((key) => Buffer.from(key)).filter((key) => key.readUInt32BE(0) === id)[1] as Buffer
+    const block = Buffer.from(entries.get(key) as Buffer)
+    block[20] = (block[20] as number) ^ 1
+    await (isLost ? entries.remove(key) : entries.put(key, block))
+    await root.flushed
+    await root.close()
+  }
+
+  const damaged = async (isLost: boolean) => {
+    const path = directory()
+    const first = await start(path)
+    for (const name of ['bad', 'good']) {
+      const document = first.troupe.document(name)
+      for (const word of ['one', 'two', 'three']) await document.edit([{ op: 'insert', path: '/text', index: 0, text: word }])
+    }
+    await first.stop()
+    await spoil(path, 'document/bad', isLost)
+    return start(path)
+  }
+
+  const call = async (http: string, method: string, name: string, body?: object): Promise<{ status: number; body: unknown }> => {
+    const given = body === undefined ? {} : { headers: { 'content-type': 'application/json' }, body: JSON.stringify(body) }
+    const response = await fetch(`${http}/v1/documents/${name}`, { method, ...given })
+    return { status: response.status, body: await response.json().catch(() => undefined) }
+  }
+
+  it.each([
+    ['a flipped bit', false],
+    ['a lost block', true],
+  ])(
+    '[SVE4] (%s) refuses its clients with the reason, on both wires and over HTTP, says so once, and can be replaced',
+    async (_, isLost) => {
+      const { ws, http, troupe } = await damaged(isLost)
+      const stock = Array.from({ length: 5 }, () => {
+        const closings: string[] = []
+        openEditor(`${ws}/docs`, 'bad').provider.on('connection-close', (event) => closings.push(`${event?.code} ${event?.reason}`))
+        return { closings }
+      })
+      const tiptaps = majors.flatMap((major) => Array.from({ length: 3 }, () => openTiptap(`${ws}/hocuspocus`, 'bad', { major })))
+      await until(() => tiptaps.every(({ events }) => events.length > 0), 'the reason for all providers')
+      for (const { events } of tiptaps) expect(events).toEqual([expect.stringMatching(/^denied journal\.corrupt: /)])
+      await until(() => stock.every(({ closings }) => closings.length > 1), 'stock clients to come again')
+      for (const { closings } of stock) expect(closings[0]).toMatch(/^1011 journal\.corrupt: /)
+      expect((await call(http, 'GET', 'bad')).body).toMatchObject({ offset: 3, damage: expect.any(String) })
+      for (const [method, name] of [
+        ['GET', 'bad/content'],
+        ['GET', 'bad/history'],
+        ['GET', 'bad/export'],
+      ] as const)
+        expect(await call(http, method, name)).toMatchObject({ status: 500, body: { error: { code: 'journal.corrupt' } } })
+      // However often it was asked for.
+      expect(await metric(http, 'troupe_document_loads_failed_total')).toBe(1)
+      expect(await metric(http, 'troupe_dead_letters_total')).toBe(0)
+      expect(await (await fetch(`${http}/status`)).json()).toMatchObject({ documents: { damaged: 1 } })
+      expect((await ready(http)).status).toBe(200)
+      const good = await new WireClient(`${ws}/docs/good`).synced()
+      expect(good.text.toString()).toBe('threetwoone')
+      if (isLost) expect((await call(http, 'POST', 'bad/reset', { content: { text: 'anew' } })).status).toBe(200)
+      else {
+        expect((await call(http, 'DELETE', 'bad?purge=true')).status).toBe(200)
+        expect((await call(http, 'PUT', 'bad', { content: { text: 'anew' } })).status).toBe(201)
+      }
+      const next = await new WireClient(`${ws}/docs/bad`).synced()
+      expect(next.text.toString()).toBe('anew')
+      expect(await (await fetch(`${http}/status`)).json()).toMatchObject({ documents: { damaged: 0 } })
+      expect(troupe.health().isHealthy).toBe(true)
+    },
+  )
 })

@@ -37,6 +37,8 @@ const sometimes = [
   'somebody sees who is there',
   'storage.failed',
   'storage.full',
+  'the clock is set back',
+  'the clock is set on',
 ]
 
 const seen = new Map<string, number>()

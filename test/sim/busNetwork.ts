@@ -71,14 +71,16 @@ export class BusSocket implements Sink<Output> {
   #isClosing = false
   #lastUp = 0
   #lastDown = 0
-  /** Frames that were read, and not dealt with. */
+  /** Messages that were read, and not dealt with. */
   inbound = 0
   #heldUp: (Frame | 'closing')[] = []
   #unread: Down[] = []
   #out: Down[] = []
   #inFlight = 0
   sentBytes = 0
+  receivedBytes = 0
   readonly isAnswering = false
+  readonly isPaused = false
 
   constructor(network: BusNetwork, options: LinkOptions, client: ClientSide) {
     this.#network = network
@@ -132,6 +134,7 @@ export class BusSocket implements Sink<Output> {
   }
 
   #hear(frame: Frame | 'closing'): void {
+    this.receivedBytes++
     this.#heldUp.push(frame)
     this.#take()
   }
@@ -141,7 +144,7 @@ export class BusSocket implements Sink<Output> {
       const frame = this.#heldUp.shift()
       if (frame === undefined) return
       if (frame === 'closing') return this.#drop()
-      this.inbound++
+      this.inbound += frame.length
       this.#server.received(frame)
     }
   }
@@ -161,8 +164,8 @@ export class BusSocket implements Sink<Output> {
     this.#pump()
   }
 
-  handled(frames: number): void {
-    this.inbound -= frames
+  handled(messages: number): void {
+    this.inbound -= messages
     if (this.inbound < 0) this.#server?.handledTooMuch()
     this.#after(0, () => this.#take())
   }

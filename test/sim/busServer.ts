@@ -149,7 +149,7 @@ export class BusServer implements BusListener {
     this.journals = new ProcessJournals(journals, this, settings)
     const { events } = host
     const world: World = {
-      clock: { now: () => events.time, after: (ms, fire) => events.after(ms, () => this.isDead || fire()) },
+      clock: { ...events.clock, after: (ms, fire) => events.after(ms, () => this.isDead || fire()) },
       turns: {
         soon: (work) => events.soon(() => this.isDead || work()),
         later: (work) => events.after(0, () => this.isDead || work()),

@@ -37,6 +37,7 @@ export interface BusReport {
 /** Pings, backoff and the grace of a user that was lost, several times over. */
 const healMs = 60_000
 const emptyMs = 60_000
+const hourMs = 3_600_000
 
 class Violation extends Error {
   readonly rule: Rule
@@ -93,6 +94,8 @@ class BusSimulation implements PeerHost, BusServerHost {
   readonly #flushMs: number
   /** When an actor was stopped for the last time. */
   readonly #stoppedAt = new Map<string, EpochMs>()
+  /** The latest time that the clock has shown when it was set. */
+  #latest: EpochMs = 0
   #server: BusServer | undefined
   #servers = 0
   #isChanging = false
@@ -114,8 +117,9 @@ class BusSimulation implements PeerHost, BusServerHost {
       windowBytes: random.pick([64 * 1024, 500]),
       inboundAhead: random.pick([64, 4]),
     }
-    const clock = { now: () => events.time, after: (ms: number, fire: () => void) => events.after(ms, fire) }
-    this.#disk = new SimulatedDisk(clock, { flushMs: () => random.next() * 2 * (events.now < this.#slowUntil ? 200 : this.#flushMs) })
+    this.#disk = new SimulatedDisk(events.clock, {
+      flushMs: () => random.next() * 2 * (events.now < this.#slowUntil ? 200 : this.#flushMs),
+    })
     this.replayMessages = random.pick([300, 300, 6])
     this.historyMessages = random.pick([10_000, 10_000, 20])
     this.#channels = ['news', 'home', 'work', 'room'].slice(0, 1 + random.below(4))
@@ -175,7 +179,7 @@ class BusSimulation implements PeerHost, BusServerHost {
       params: { '~standard': { version: 1, vendor: 'test', validate: (value) => ({ value: value as never }) } },
       run: ({ ms }: { readonly ms: number }) => this.#later(ms),
     }
-    const builtins = builtinCommands({ startedAt: 0, messageBytes: 1024 * 1024, checksPasswords: true, all: () => [] })
+    const builtins = builtinCommands({ uptimeMs: () => 0, messageBytes: 1024 * 1024, checksPasswords: true, all: () => [] })
     return new Map([...builtins, slow].map((command) => [command.name, command]))
   }
 
@@ -347,7 +351,7 @@ class BusSimulation implements PeerHost, BusServerHost {
     if (this.#isChanging || this.#server === undefined) return
     this.note(`${address} is stopped`)
     if (address.startsWith('channel/')) this.saw('a channel is stopped')
-    this.#stoppedAt.set(address, this.events.time)
+    this.#stoppedAt.set(address, Math.max(this.#latest, this.events.time))
     this.#server.system.stop(address)
   }
 
@@ -380,6 +384,7 @@ class BusSimulation implements PeerHost, BusServerHost {
     { weight: 1, act: () => (this.#failUntil = this.events.now + this.random.next() * 2_000) },
     { weight: 0.8, act: () => this.#isChanging || this.#kill(this.random.chance(0.25)) },
     { weight: 0.5, act: () => this.#restart() },
+    { weight: 0.5, act: () => this.#setClock() },
   ]
 
   #act(): void {
@@ -387,6 +392,15 @@ class BusSimulation implements PeerHost, BusServerHost {
     let chosen = this.random.next() * sum
     const action = this.#actions.find(({ weight }) => (chosen -= weight) < 0)
     action?.act(this.random.pick(this.#peers))
+  }
+
+  /** Not on by an hour: what channels remember for ten minutes would be forgotten then, and rightly so. */
+  #setClock(): void {
+    const ms = this.random.pick([-hourMs, -10_000, -300, 300, 10_000])
+    this.#latest = Math.max(this.#latest, this.events.time)
+    this.events.set(ms)
+    this.note(`the clock is set by ${ms} ms`)
+    this.saw(ms < 0 ? 'the clock is set back' : 'the clock is set on')
   }
 
   #anyChannel(): string {

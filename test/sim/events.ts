@@ -2,7 +2,7 @@
  * Simulated time: one list of what will happen, in order of due time and then of scheduling. Between two happenings all
  * promises settle, so whatever the product does with them has the same order in every run of a seed.
  */
-import type { Cancel, EpochMs } from '../../actors/world.ts'
+import type { Cancel, Clock, EpochMs, MonotonicMs } from '../../actors/world.ts'
 
 interface Happening {
   readonly at: number
@@ -26,10 +26,26 @@ export class Events {
   readonly #heap: Happening[] = []
   #soon: (() => void)[] = []
   #order = 0
+  /** By how much the clock on the wall was set. */
+  #setMs = 0
+  readonly clock: Clock = {
+    now: () => this.time,
+    monotonic: () => this.monotonic,
+    after: (ms, fire) => this.after(ms, fire),
+  }
 
   /** What a clock on the wall shows. */
   get time(): EpochMs {
+    return this.monotonic + this.#setMs
+  }
+
+  get monotonic(): MonotonicMs {
     return epoch + Math.floor(this.now)
+  }
+
+  /** Somebody sets the clock on the wall, by so much on, or back when it is less than 0. */
+  set(ms: number): void {
+    this.#setMs += ms
   }
 
   after(ms: number, happen: () => void): Cancel {

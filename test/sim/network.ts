@@ -103,7 +103,7 @@ export class Socket implements Sink<Publication> {
   #isFrozen = false
   #isOpen = false
   #wasOpen = false
-  #isPaused = false
+  isPaused = false
   #isClosing = false
   #lastUp = 0
   #lastDown = 0
@@ -114,6 +114,7 @@ export class Socket implements Sink<Publication> {
   #answers: Down[] = []
   #inFlight = 0
   sentBytes = 0
+  receivedBytes = 0
 
   constructor(network: Network, name: string, document: string, options: LinkOptions, client: ClientSide) {
     this.#network = network
@@ -172,7 +173,7 @@ export class Socket implements Sink<Publication> {
     this.#lastUp = Math.max(this.#lastUp, this.#network.events.now + this.#options.latencyMs())
     this.#after(this.#lastUp - this.#network.events.now, () => {
       if (this.isCut || this.#server === undefined) return
-      if (this.#isPaused || this.#heldUp.length > 0) this.#heldUp.push(message)
+      if (this.isPaused || this.#heldUp.length > 0) this.#heldUp.push(message)
       else this.#hear(message)
     })
   }
@@ -180,6 +181,7 @@ export class Socket implements Sink<Publication> {
   #hear(message: Up): void {
     const server = this.#server
     if (server === undefined) return
+    this.receivedBytes++
     if (message.kind === 'frame') server.received(message.frame)
     else if (message.kind === 'pong') server.pong()
     else this.#drop()
@@ -231,11 +233,11 @@ export class Socket implements Sink<Publication> {
   }
 
   pause(): void {
-    this.#isPaused = true
+    this.isPaused = true
   }
 
   resume(): void {
-    this.#isPaused = false
+    this.isPaused = false
     this.#after(0, () => this.#release())
   }
 
@@ -278,7 +280,7 @@ export class Socket implements Sink<Publication> {
   }
 
   #release(): void {
-    if (this.#isPaused) return
+    if (this.isPaused) return
     const next = this.#heldUp.shift()
     if (next === undefined) return
     this.#hear(next)

@@ -4,7 +4,7 @@ import type { Appended, Journals } from '../../actors/journal.ts'
 import { DocumentState, type Examined } from '../../crdt/document.ts'
 import { type Expected, Passing } from '../support/passingJournals.ts'
 import type { SeededRandom } from '../support/world.ts'
-import type { Events } from './events.ts'
+import { Events } from './events.ts'
 
 /** Where an append will lie that says where the journal stands. */
 const place = (entries: readonly Uint8Array[], { expected = 'none' }: Expected = {}): Appended => {
@@ -60,6 +60,28 @@ export const withoutCheckOfPredecessors = async <T>(run: () => Promise<T>): Prom
     return await run()
   } finally {
     DocumentState.prototype.examine = examine
+  }
+}
+
+/** While `run` runs, waits are counted by the clock on the wall, which may be set. */
+export const withWaitsByTheWall = async <T>(run: () => Promise<T>): Promise<T> => {
+  const right = Object.getOwnPropertyDescriptor(Events.prototype, 'monotonic') as PropertyDescriptor // it is a getter there
+  const setMs = new WeakMap<Events, number>()
+  const { set } = Events.prototype
+  Events.prototype.set = function (this: Events, ms) {
+    setMs.set(this, (setMs.get(this) ?? 0) + ms)
+  }
+  Object.defineProperty(Events.prototype, 'monotonic', {
+    ...right,
+    get(this: Events) {
+      return right.get?.call(this) + (setMs.get(this) ?? 0)
+    },
+  })
+  try {
+    return await run()
+  } finally {
+    Object.defineProperty(Events.prototype, 'monotonic', right)
+    Events.prototype.set = set
   }
 }
 

@@ -200,7 +200,7 @@ export class Server implements Listener {
     this.journals = new ProcessJournals(journals, this, settings)
     const { events } = host
     const world: World = {
-      clock: { now: () => events.time, after: (ms, fire) => events.after(ms, () => this.isDead || fire()) },
+      clock: { ...events.clock, after: (ms, fire) => events.after(ms, () => this.isDead || fire()) },
       turns: {
         soon: (work) => events.soon(() => this.isDead || work()),
         later: (work) => events.after(0, () => this.isDead || work()),
@@ -408,6 +408,8 @@ export class Server implements Listener {
           if (change < 0) this.#refusedWrites++
         },
         commitRefused: () => {},
+        loadFailed: () => {},
+        damaged: () => {},
         compacted: () => saw('a compaction'),
         refused: (code) => saw(code === 'update.missing' ? 'an update with missing predecessors is asked for' : `refused ${code}`),
       },

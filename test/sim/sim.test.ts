@@ -8,7 +8,7 @@ import { describe, expect, it } from 'vitest'
 import type { Journals } from '../../actors/journal.ts'
 import type { SeededRandom } from '../support/world.ts'
 import type { Events } from './events.ts'
-import { EarlyJournals, ReorderingJournals, withoutCheckOfPredecessors, withReceiptsForHoles } from './plants.ts'
+import { EarlyJournals, ReorderingJournals, withoutCheckOfPredecessors, withReceiptsForHoles, withWaitsByTheWall } from './plants.ts'
 import { type Report, type RunOptions, simulate } from './simulation.ts'
 
 const seeds = Number(process.env.SIM_SEEDS ?? 200)
@@ -52,6 +52,8 @@ const sometimes = [
   'the server breaks a socket off',
   'a client is sent away for good',
   'presence expires',
+  'the clock is set back',
+  'the clock is set on',
 ]
 
 const seen = new Map<string, number>()
@@ -115,6 +117,11 @@ describe.skipIf(single !== undefined)('the simulation finds a planted bug', () =
   it('an acknowledgement of what waits for its predecessors', async () => {
     const violation = await withoutCheckOfPredecessors(() => found({}))
     expect(['L20', 'S1']).toContain(violation?.rule)
+  })
+
+  it('a wait that is counted by a clock that may be set', async () => {
+    const violation = await withWaitsByTheWall(() => found({}))
+    expect(['L1', 'presence']).toContain(violation?.rule)
   })
 
   it('a receipt for a change that waits for its predecessors', async () => {

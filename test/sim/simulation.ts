@@ -40,6 +40,7 @@ const healMs = 120_000
 const presenceMs = 900_000
 /** And nobody may be in memory this long after the last editor left: presence is remembered for 30 s. */
 const emptyMs = 180_000
+const hourMs = 3_600_000
 
 class Violation extends Error {
   readonly rule: Rule
@@ -97,8 +98,9 @@ class Simulation implements EditorHost, ServerHost {
     this.#latencyMs = random.pick([0.5, 5, 40])
     this.#windowBytes = random.pick([64 * 1024, 300])
     this.#readMs = random.pick([0, 2])
-    const clock = { now: () => this.events.time, after: (ms: number, fire: () => void) => this.events.after(ms, fire) }
-    this.#disk = new SimulatedDisk(clock, { flushMs: () => random.next() * 2 * (this.events.now < this.#slowUntil ? 400 : this.#flushMs) })
+    this.#disk = new SimulatedDisk(this.events.clock, {
+      flushMs: () => random.next() * 2 * (this.events.now < this.#slowUntil ? 400 : this.#flushMs),
+    })
     const [pingMs, pongMs] = random.pick([
       [25_000, 8_000],
       [4_000, 2_000],
@@ -374,6 +376,13 @@ class Simulation implements EditorHost, ServerHost {
     this.note('the disk is slow')
   }
 
+  #setClock(): void {
+    const ms = this.random.pick([-hourMs, -10_000, -300, 300, 10_000, hourMs])
+    this.events.set(ms)
+    this.note(`the clock is set by ${ms} ms`)
+    this.saw(ms < 0 ? 'the clock is set back' : 'the clock is set on')
+  }
+
   // ── what editors do and suffer ─────────────────────────────────────────────────────────────────────────────────
 
   readonly #actions: readonly Action[] = [
@@ -400,6 +409,7 @@ class Simulation implements EditorHost, ServerHost {
     { weight: 1, act: () => this.#slowDisk() },
     { weight: 1.2, act: () => this.#crash() },
     { weight: 0.8, act: () => this.#restart() },
+    { weight: 0.6, act: () => this.#setClock() },
     { weight: 1.2, act: ({ document }) => this.#stopActor(document) },
   ]
 
@@ -651,7 +661,7 @@ class Simulation implements EditorHost, ServerHost {
       const left = server?.system.actors().map((info) =>
         JSON.stringify({
           ...info,
-          idle: this.events.time - info.touchedAt,
+          idle: this.events.monotonic - info.touchedAt,
           ...server.document(info.address)?.summary,
           isClean: server.document(info.address)?.isClean,
         }),

@@ -6,6 +6,7 @@ import { silentLog } from './world.ts'
 export const realWorld = (): { clock: Clock; random: Random; log: Log } => ({
   clock: {
     now: () => Date.now(),
+    monotonic: () => Math.floor(performance.timeOrigin + performance.now()),
     after(ms, fire) {
       const timer = setTimeout(fire, ms)
       timer.unref()

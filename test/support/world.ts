@@ -1,17 +1,19 @@
 /**
  * A world for tests: time moves only when told to, ids and chance come from a seed.
  */
-import type { Cancel, Clock, EpochMs, Log, Random, Turns, World } from '../../actors/world.ts'
+import type { Cancel, Clock, EpochMs, Log, MonotonicMs, Random, Turns, World } from '../../actors/world.ts'
 
 interface Alarm {
-  readonly at: EpochMs
+  readonly at: MonotonicMs
   readonly order: number
   readonly fire: () => void
 }
 
 /** Stops at every deadline on its way, in order of due time and then of scheduling; each callback sees its own time. */
 export class SimulatedClock implements Clock {
-  #now: EpochMs
+  #now: MonotonicMs
+  /** By how much the wall clock was set. */
+  #setMs = 0
   #alarms: Alarm[] = []
   #order = 0
 
@@ -20,7 +22,16 @@ export class SimulatedClock implements Clock {
   }
 
   now(): EpochMs {
+    return this.#now + this.#setMs
+  }
+
+  monotonic(): MonotonicMs {
     return this.#now
+  }
+
+  /** Somebody sets the wall clock, by so much on, or back when it is less than 0. Both readings are equal before. */
+  set(ms: number): void {
+    this.#setMs += ms
   }
 
   after(ms: number, fire: () => void): Cancel {
@@ -32,7 +43,7 @@ export class SimulatedClock implements Clock {
   }
 
   /** When the next alarm rings; undefined when none is set. */
-  next(): EpochMs | undefined {
+  next(): MonotonicMs | undefined {
     return this.#earliest()?.at
   }
 
