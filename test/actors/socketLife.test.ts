@@ -9,6 +9,8 @@ interface LineOptions {
   readonly bytesPerSecond: number
   /** What kernels and proxies take before the client has read it. Default: everything. */
   readonly bufferBytes?: number
+  /** How fast they take it, when there is room. Default: at once. */
+  readonly takenBytesPerSecond?: number
 }
 
 const tickMs = 100
@@ -18,6 +20,7 @@ class Line implements Sink<number> {
   readonly #clock: SimulatedClock
   readonly #bytesPerTick: number
   readonly #bufferBytes: number
+  readonly #takenPerTick: number
   #written = 0
   #taken = 0
   #delivered = 0
@@ -31,10 +34,12 @@ class Line implements Sink<number> {
   cutAt: number | undefined
   tell: (message: SocketMessage) => void = () => {}
 
-  constructor(clock: SimulatedClock, { bytesPerSecond, bufferBytes = Number.POSITIVE_INFINITY }: LineOptions) {
+  constructor(clock: SimulatedClock, { bytesPerSecond, ...network }: LineOptions) {
+    const { bufferBytes = Number.POSITIVE_INFINITY, takenBytesPerSecond = Number.POSITIVE_INFINITY } = network
     this.#clock = clock
     this.#bytesPerTick = (bytesPerSecond * tickMs) / 1_000
     this.#bufferBytes = bufferBytes
+    this.#takenPerTick = (takenBytesPerSecond * tickMs) / 1_000
     this.#tick()
   }
 
@@ -58,7 +63,7 @@ class Line implements Sink<number> {
   }
 
   #take(): void {
-    this.#taken = Math.min(this.#written, this.#taken + this.#room)
+    this.#taken = Math.min(this.#written, this.#taken + Math.min(this.#room, this.#takenPerTick))
     if (this.queuedWrites === 0) this.tell({ type: 'connection.drained' })
   }
 
@@ -133,6 +138,17 @@ describe('a client on a slow line', () => {
     const { line, clock, send } = await begin(options)
     await send(bytes)
     await clock.advance((bytes / options.bytesPerSecond) * 1_000 + 2 * pingMs)
+    expect(line.cutAt).toBeUndefined()
+    expect(line.answered).toBeGreaterThan(1)
+  })
+
+  it('is not taken for dead while its ping waits with us, nor when a proxy has it and delivers for minutes', async () => {
+    const { line, clock, send } = await begin({ bytesPerSecond: 65_536, takenBytesPerSecond: MB })
+    await clock.advance(pingMs - 500)
+    await send(20 * MB)
+    await clock.advance(1_000)
+    await send(MB)
+    await clock.advance((21 * MB * 1_000) / 65_536 + 2 * pingMs)
     expect(line.cutAt).toBeUndefined()
     expect(line.answered).toBeGreaterThan(1)
   })

@@ -7,6 +7,7 @@ import * as Y from 'yjs'
 import { closeEditors, converged, openEditor, synced } from '../support/editors.ts'
 import { type Running, startTroupe, temporaryDirectory } from '../support/process.ts'
 import { until } from '../support/wait.ts'
+import { emptyVector, wire } from '../support/wire.ts'
 
 const data = temporaryDirectory()
 let troupe: Running
@@ -204,6 +205,7 @@ describe('garbage from a client', () => {
   it('[YW8] a name that cannot be one is refused with 4404 after the upgrade, where a browser can see it', async () => {
     for (const path of ['docs/', 'docs/%00', 'docs/%E0%A4%A', `docs/${'x'.repeat(256)}`, 'docs/a%E2%80%AEb']) {
       const socket = new WebSocket(`${troupe.ws}/${path}`)
+      socket.on('open', () => socket.send(wire.step1(emptyVector)))
       const code = await new Promise<number>((resolve) => socket.on('close', resolve))
       expect([path, code]).toEqual([path, 4404])
     }

@@ -79,7 +79,7 @@ const wires: Readonly<Record<string, Wire>> = {
 }
 
 describe('what is read of a client and not taken in', () => {
-  it.each(Object.entries(wires))('[DOC11] [HP18] is bounded, whatever comes: 40 changes of 2 MB over the wire of %s', async (_, wire) => {
+  it.each(Object.entries(wires))('[DOC11] is bounded, whatever comes: 40 changes of 2 MB over the wire of %s', async (_, wire) => {
     let answers = 0
     const socket = await connect(wire.path, (frame) => {
       if (wire.isAnswer(frame)) answers++
@@ -99,7 +99,7 @@ describe('what is read of a client and not taken in', () => {
     expect(most).toBeLessThan(inboundBytes + 2 * bytes + 1024)
   })
 
-  it('[HP18] keeps none of 32 documents on a socket waiting for ever, though some are flooded and some come late', async () => {
+  it('[DOC11] keeps none of 32 documents on a socket waiting for ever, though some are flooded and some come late', async () => {
     const saved = new Map<string, number>()
     const socket = await connect('/hocuspocus', (frame) => {
       const name = frame.subarray(1, 1 + (frame[0] as number)).toString() // shorter than 128 bytes
@@ -119,7 +119,7 @@ describe('what is read of a client and not taken in', () => {
     expect(socket.readyState).toBe(WebSocket.OPEN)
   })
 
-  it('[BGA18] is stored when the client leaves at once', async () => {
+  it('is stored when the client leaves at once', async () => {
     for (const [name, last] of [
       ['left with a keystroke', small(2)],
       ['left with a picture', large(400_000, 1)],
