@@ -163,8 +163,8 @@ class Comparison {
   #key(newest: Y.Item): KeyChange | undefined {
     let before: { item: Y.Item; piece: Piece } | undefined
     for (let item: Y.Item | null = newest; item !== null; item = item.left) {
-      const piece = this.#pieces(item).at(-1)
-      if (piece !== undefined && piece.insertedBy === undefined) {
+      const piece = this.#pieces(item).findLast(({ insertedBy }) => insertedBy === undefined)
+      if (piece !== undefined) {
         before = { item, piece }
         break
       }
@@ -174,10 +174,13 @@ class Comparison {
       const nested = newest.content instanceof Y.ContentType ? this.#typeOf(newest.content.type as AnyType) : undefined
       return nested && { change: nested }
     }
-    const by = after?.insertedBy ?? before?.piece.deletedBy
+    // Who replaced the value of before is one thing, who took away the last one another.
+    const last = { client: newest.id.client, clock: newest.id.clock + newest.length - 1 }
+    const by = after?.insertedBy ?? (before && (this.#traced.deleted.editOf(last)?.by ?? before.piece.deletedBy))
     if (by === undefined) return undefined
     return {
-      ...(before ? { before: valuesOf(before.item, 0, before.item.length, this.#before).at(-1) } : {}),
+      // Values that one client set one after the other are one item once they are deleted.
+      ...(before ? { before: valuesOf(before.item, before.piece.from, before.piece.to, this.#before).at(-1) } : {}),
       ...(after ? { after: valuesOf(newest, 0, newest.length, whole()).at(-1) } : {}),
       by,
     }

@@ -8,7 +8,7 @@ import { type Difference, diff } from '../../crdt/historyDiff.ts'
 import { type Material, view } from '../../crdt/historyReplay.ts'
 import { type Live, restore, rollback } from '../../crdt/historyRevert.ts'
 import { blocksOf, charsOf, pastOf, randomPast, textOf, typedTrace, writers } from './pasts.ts'
-import { docOf } from './sessions.ts'
+import { docOf, random } from './sessions.ts'
 
 const nothing = new Uint8Array(0)
 const gapMs = 300_000
@@ -128,6 +128,40 @@ describe('a difference', () => {
       }),
       { numRuns: 60 },
     )
+  })
+
+  it('[HIS2] says of each key what it was, what it is, and who made it so', () => {
+    const people = ['ann', 'bob', 'eve']
+    for (let seed = 0; seed < 100; seed++) {
+      const r = random(seed)
+      const docs = people.map(() => new Y.Doc())
+      const changes: { user: string; update: Uint8Array }[] = []
+      const states: (readonly [value: number | undefined, by: string])[] = [[undefined, '']]
+      for (let step = 0; step < 12; step++) {
+        const i = r.below(people.length)
+        const doc = docs[i] as Y.Doc
+        const [user, before] = [people[i] as string, Y.encodeStateVector(doc)]
+        const isGone = doc.getMap('m').has('k') && r.below(4) === 0
+        if (isGone) doc.getMap('m').delete('k')
+        else doc.getMap('m').set('k', step)
+        const update = Y.encodeStateAsUpdate(doc, before)
+        changes.push({ user, update })
+        states.push([isGone ? undefined : step, user])
+        for (const other of docs) Y.applyUpdate(other, update)
+      }
+      const past = pastOf(
+        changes.map(({ update }) => update),
+        (index) => (changes[index] as { user: string }).user,
+      )
+      for (let after = 0; after < past.length; after++) {
+        const upTo = after + 1 + r.below(past.length - after)
+        const [[before], [now, user]] = [states[after], states[upTo]] as [(typeof states)[0], (typeof states)[0]]
+        const found = diff(materialOf(past, 5), { after, upTo }, gapMs).m?.keys?.k
+        const what = `seed ${seed}, ${after} to ${upTo}`
+        if (before === undefined && now === undefined) expect(found, what).toBeUndefined()
+        else expect([found?.before, found?.after, found?.by?.author.user], what).toEqual([before, now, user])
+      }
+    }
   })
 
   const edited = (first: (doc: Y.Doc) => void, then: (doc: Y.Doc) => void) => {
