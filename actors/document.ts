@@ -278,6 +278,11 @@ class OpenDocument {
 
   // ── what clients say ────────────────────────────────────────────────────────────────────────────────────────────────────
 
+  countsAnewSoon(address: Address): void {
+    const session = this.sessions.get(address)
+    if (session !== undefined) this.receipts.countsAnewSoon(session.dues)
+  }
+
   countAnew(address: Address): void {
     const session = this.sessions.get(address)
     if (session !== undefined) this.receipts.countAnew(session.dues)
@@ -298,9 +303,9 @@ class OpenDocument {
   synchronise(address: Address, stateVector: Uint8Array, isCounted = false, isReply = false): void {
     const session = this.sessions.get(address)
     if (session === undefined) return
+    if (!isCounted && !isReply) this.receipts.countAnew(session.dues)
     const old = this.existence.epoch.hasOldVector(stateVector)
     if (old !== undefined) return this.refuse(address, 'document.epoch', old)
-    if (!isCounted && !isReply) this.receipts.countAnew(session.dues)
     this.answers.answer(
       stateVector,
       (promise, done) =>
@@ -314,7 +319,8 @@ class OpenDocument {
   #tellAnswer(session: Session, answer: Answer | Rejection, isReply: boolean): void {
     const { address, dues } = session
     if (this.sessions.get(address) !== session) return
-    if (!answer.ok) return this.refuse(address, 'connection.bad_message', `${answer.code}: ${answer.detail}`)
+    // It would wait for its answer for ever, and a strike does not tell it.
+    if (!answer.ok) return this.refuse(address, 'document.invalid', `${answer.code}: ${answer.detail}`)
     const updates = [...answer.updates]
     // One update is the whole answer; of several, an empty last one says that they were all.
     const last = updates.length === 1 ? (updates.pop() as Uint8Array) : emptyUpdate // length is 1
@@ -420,10 +426,14 @@ export const documentKind = (options: DocumentOptions) =>
         if (from !== undefined) document.setAccess(from, access)
       },
       'document.sync': (document, { stateVector, isCounted, isReply }, { from }) => {
-        if (from !== undefined) document.intake.run(from, () => document.synchronise(from, stateVector, isCounted, isReply))
+        if (from === undefined) return
+        if (isCounted !== true && isReply !== true) document.countsAnewSoon(from)
+        document.intake.run(from, () => document.synchronise(from, stateVector, isCounted, isReply))
       },
       'document.countAnew': (document, _message, { from }) => {
-        if (from !== undefined) document.intake.run(from, () => document.countAnew(from))
+        if (from === undefined) return
+        document.countsAnewSoon(from)
+        document.intake.run(from, () => document.countAnew(from))
       },
       'document.update': (document, { update, isAnswer }, { from }) => {
         if (from === undefined) return

@@ -351,12 +351,17 @@ export class DocumentChanges {
   }
 
   async edit(request: EditRequest, isAgain = false): Promise<Edited> {
-    const { update, author, access = 'write', birthBan, ownClient, expectedOffset } = request
+    const { update, author, access = 'write', birthBan, ownClient, expectedOffset, expectedEpoch } = request
+    const epoch = expectedEpoch === undefined ? undefined : await this.#host.existence.epoch.current()
     await this.#whenOpen(access, author)
     const done = await this.recall(request.request)
     if (done !== undefined) return done
+    // The content may have been exchanged while this waited.
+    if (this.#host.log.life.stage === 'over') throw new TroupeError('document.unavailable', 'it is loaded anew; ask again')
     const { refusal } = this.#host.existence
     if (refusal !== undefined) throw refusal
+    if (epoch !== expectedEpoch)
+      throw new TroupeError(expectedOffset === undefined ? 'document.unavailable' : 'document.changed', 'it has other content now')
     if (expectedOffset !== undefined && (this.#host.log.unsaved > 0 || this.#host.log.saved !== expectedOffset))
       throw new TroupeError('document.changed', `it is at ${this.#host.log.saved}`)
     const examined = this.#host.log.document.examine(update, this.#limits)

@@ -3,9 +3,11 @@
  * pass by itself. Nobody is shown what is left of it; it can be deleted, purged or begun anew.
  */
 import { decodeChange, unseal } from '../crdt/change.ts'
+import { isLongToInspect, unpacked } from '../crdt/packedInspection.ts'
 import { rangesOf } from '../crdt/ranges.ts'
 import type { StateVector } from '../crdt/stateVector.ts'
 import { inspectUpdate, storedLimits } from '../crdt/update.ts'
+import type { DocumentWork } from '../crdt/work.ts'
 import { type ErrorCode, isTroupeError, type TroupeError } from './errors.ts'
 import type { Entry, Journals, Offset } from './journal.ts'
 
@@ -27,6 +29,8 @@ export const epochOf = async (journals: Journals, journal: string): Promise<stri
   (await orUndefined(journals.head(journal)))?.epoch ?? unreadableEpoch
 
 const mostAtOnce = 1_024
+/** What is larger is inspected in the worker. */
+const inlineBytes = 256 * 1024
 
 /** From one end up to what cannot be read. A page that touches it is refused whole, so they become smaller there. */
 async function* readableEntries(journals: Journals, journal: string, reverse: boolean): AsyncGenerator<Entry> {
@@ -44,16 +48,18 @@ async function* readableEntries(journals: Journals, journal: string, reverse: bo
  * All that is known of what the document had, for the record of what is gone: clients are recognised by any of it. Who wrote only
  * where nothing can be read is not.
  */
-export const salvagedVector = async (journals: Journals, journal: string): Promise<StateVector> => {
+export const salvagedVector = async (journals: Journals, work: DocumentWork, journal: string): Promise<StateVector> => {
   const vector: StateVector = new Map()
-  const add = (update: Uint8Array | undefined): void => {
-    const inspection = update && inspectUpdate(update, storedLimits)
-    if (inspection?.ok !== true) return
+  const add = async (update: Uint8Array | undefined): Promise<void> => {
+    if (update === undefined) return
+    const isLong = isLongToInspect(update, inlineBytes)
+    const inspection = isLong ? unpacked(await work.run('inspect', update, storedLimits)) : inspectUpdate(update, storedLimits)
+    if (!inspection.ok) return
     for (const { client, to } of rangesOf(inspection)) if (to > (vector.get(client) ?? 0)) vector.set(client, to)
   }
   const snapshot = await orUndefined(journals.snapshot(journal))
-  add(snapshot && unseal(snapshot.data))
+  await add(snapshot && unseal(snapshot.data))
   for (const reverse of [false, true])
-    for await (const { data } of readableEntries(journals, journal, reverse)) add(decodeChange(data)?.update)
+    for await (const { data } of readableEntries(journals, journal, reverse)) await add(decodeChange(data)?.update)
   return vector
 }

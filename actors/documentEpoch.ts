@@ -5,6 +5,7 @@
 import { bringsRetired, joinVectors, knowsRetired } from '../crdt/retired.ts'
 import type { StateVector } from '../crdt/stateVector.ts'
 import type { UpdateInspection } from '../crdt/update.ts'
+import type { DocumentWork } from '../crdt/work.ts'
 import { epochOf, salvagedVector } from './documentDamage.ts'
 import type { DocumentLog } from './documentLog.ts'
 import { type DocumentRecord, type RecordJournal, retire, retiredOf } from './documentRecord.ts'
@@ -13,6 +14,7 @@ import type { Journals } from './journal.ts'
 
 export interface EpochOptions {
   readonly journals: Journals
+  readonly work: DocumentWork
   /** Of the data directory, when it was restored from a backup: part of the epoch of every document. */
   readonly generation?: string | undefined
 }
@@ -64,8 +66,9 @@ export class DocumentEpoch {
 
   /** For the record, when what is here now goes: all that this name ever had. */
   async retirement(): Promise<Pick<DocumentRecord, 'retired'>> {
+    const { journals, work } = this.#options
     const { damage, document } = this.#log
-    const present = damage === undefined ? document.stateVector : await salvagedVector(this.#options.journals, this.#journal)
+    const present = damage === undefined ? document.stateVector : await salvagedVector(journals, work, this.#journal)
     const retired = retire(joinVectors(this.#retiredVector ?? new Map(), present))
     return retired === undefined ? {} : { retired }
   }

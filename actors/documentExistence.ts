@@ -439,6 +439,8 @@ export class DocumentExistence {
     this.quota.measured(record.deletedAt === undefined ? size.bytes : 0)
     if (gone === '' && entries.length === 0 && this.#damage === undefined) return this.describe()
     const isFinished = await this.#finish(goodbye)
+    // Its history is still under the old name: whoever moves it must not take it for done, and asks again once this is loaded anew.
+    if (!isFinished && next.history !== undefined) throw new TroupeError('document.unavailable', 'it is loaded anew; ask again')
     const description = await this.#described(record, { connections: 0, unsaved: 0 })
     return isFinished ? description : { ...description, epoch: '' }
   }

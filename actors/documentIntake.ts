@@ -16,6 +16,8 @@ const mostLooks = 2
 interface Later {
   readonly handle: () => void
   readonly bytes: number
+  /** It will not be handled. */
+  readonly dropped?: () => void
 }
 
 /** Of a client with a message that is under way. */
@@ -109,7 +111,7 @@ export class DocumentIntake {
     if (line === undefined) return handle()
     const bytes = line.later.reduce((sum, later) => sum + later.bytes, line.bytes)
     if (line.left === undefined && !this.#leavings.take(bytes)) {
-      line.later = []
+      this.#drop(line)
       const dropped = this.#looks.filter((look) => look.client === client)
       this.#looks = this.#looks.filter((look) => look.client !== client)
       for (const { drop } of dropped) drop()
@@ -126,27 +128,41 @@ export class DocumentIntake {
     return line
   }
 
-  /** One after the other; as soon as one of them takes a while, the rest waits again. */
-  #resume(client: Address, { later, left }: Line): void {
-    for (const [at, next] of later.entries()) {
-      const line = this.#handle(client, next)
-      if (line === undefined) continue
-      line.later.push(...later.slice(at + 1))
-      line.left = left
-      return
-    }
-    if (left !== undefined) this.#leavings.released(left)
+  #drop(line: Line): void {
+    const dropped = line.later
+    line.later = []
+    for (const later of dropped) later.dropped?.()
   }
 
-  /** Resolves when all that this client said so far was taken in; undefined when it was. */
+  /** One after the other; as soon as one of them takes a while, the rest waits again. */
+  #resume(client: Address, { later, left }: Line): void {
+    let toRelease = left
+    try {
+      for (const [at, next] of later.entries()) {
+        const line = this.#handle(client, next)
+        if (line === undefined) continue
+        line.later.push(...later.slice(at + 1))
+        line.left = left
+        toRelease = undefined
+        return
+      }
+    } finally {
+      if (toRelease !== undefined) this.#leavings.released(toRelease)
+    }
+  }
+
+  /** Resolves when all that this client said so far was taken in, or dropped; undefined when it was. */
   taken(client: Address): Promise<void> | undefined {
-    if (!this.#lines.has(client)) return undefined
-    return new Promise((resolve) => this.run(client, resolve))
+    const line = this.#lines.get(client)
+    return line && new Promise((resolve) => line.later.push({ handle: resolve, bytes: 0, dropped: resolve }))
   }
 
   /** The document has ended: nothing that waits goes on. */
   end(): void {
-    for (const { left } of this.#lines.values()) if (left !== undefined) this.#leavings.released(left)
+    for (const line of this.#lines.values()) {
+      if (line.left !== undefined) this.#leavings.released(line.left)
+      this.#drop(line)
+    }
     this.#lines.clear()
     this.#looks = []
   }

@@ -67,7 +67,8 @@ export type DocumentMessage =
   /**
    * An ask: resolves with `Edited` when the change is on disk. `access`: of its author, default `write`. `birthBan`: what forbids the
    * author to bring the document into being. `ownClient`: the client id that the server gave the change. `expectedOffset`: only if
-   * the document is still there, and all of it on disk. `request`: if it was done before, that is the answer. Errors: `document.invalid`,
+   * the document is still there, and all of it on disk. `expectedEpoch`: what the change was made from; of other content it knows nothing,
+   * so it is `document.changed` with an `expectedOffset`, else `document.unavailable`: make it anew. `request`: if it was done before, that is the answer. Errors: `document.invalid`,
    * `document.changed`, `document.unsaved`, `document.key_reused`, `access.denied`, those of the store, and `document.outcome_unknown`
    * when the disk refuses what was taken in already; of all others nothing was done.
    */
@@ -79,6 +80,7 @@ export type DocumentMessage =
       readonly birthBan?: string | undefined
       readonly ownClient?: number | undefined
       readonly expectedOffset?: Offset
+      readonly expectedEpoch?: string
       readonly request?: DoneRequest | undefined
     }
   /** An ask: `Edited` when a change with this key was made here, once it is on disk; else undefined. Errors as above. */

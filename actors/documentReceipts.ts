@@ -52,6 +52,8 @@ export class Dues {
   unanswered = 0
   /** It counts the next answer as one change. */
   isCounting = false
+  /** Questions of its own that it has asked and whose turn has not come: what it said before them earns nothing any more. */
+  countingSoon = 0
   askedAt: MonotonicMs = 0
   /** It is not asked for what is missing before this. */
   askableAt: MonotonicMs = 0
@@ -133,12 +135,25 @@ export class DocumentReceipts {
 
   // ── what a client says ─────────────────────────────────────────────────────────────────────────────────────────
 
-  /** It asks a question of its own: it forgets what it counted, and waits for the answer to ours alone. */
+  /**
+   * A question of its own has come: it forgets what it counted, and waits for the answer to ours alone. `countAnew` follows when it is the
+   * turn of the question; what it said before may still wait for the worker then.
+   */
+  countsAnewSoon(dues: Dues): void {
+    this.#forget(dues)
+    dues.countingSoon++
+  }
+
   countAnew(dues: Dues): void {
+    this.#forget(dues)
+    dues.countingSoon = Math.max(0, dues.countingSoon - 1)
+    dues.isCounting = true
+  }
+
+  #forget(dues: Dues): void {
     dues.round++
     dues.due = 0
     this.#due.delete(dues)
-    dues.isCounting = true
     if (dues.held !== undefined) dues.held.receipts = 0
     if (dues.refused !== undefined) dues.refused.receipts = 0
   }
@@ -151,6 +166,10 @@ export class DocumentReceipts {
 
   /** An update comes. Returns the receipts that it earns when it is on disk. */
   earns(dues: Dues, isAnswer: boolean): number {
+    if (dues.countingSoon > 0) {
+      if (isAnswer && dues.unanswered > 0) dues.unanswered--
+      return 0
+    }
     if (!isAnswer) return dues.wantsReceipts ? 1 : 0
     const isOurs = dues.unanswered > 0 && !dues.isCounting
     if (dues.unanswered > 0) dues.unanswered--

@@ -49,5 +49,5 @@ export class DocumentRequests {
 
 /** Errors: `document.key_reused`. */
 export const checkSame = (key: RequestKey, known: RequestKey): void => {
-  if (key.hash !== known.hash && key.hash !== 0 && known.hash !== 0) throw new TroupeError('document.key_reused')
+  if (key.hash !== known.hash) throw new TroupeError('document.key_reused')
 }

@@ -332,4 +332,11 @@ export class HistoryInquiry {
   }
 }
 
-const reversionOf = ({ offset, answer }: Edited): Reversion => ({ offset, means: answer as Reversion['means'] }) // as it was written
+const allMeans = ['none', 'undo', 'replacement'] as const satisfies readonly Reversion['means'][]
+
+/** Errors: `document.key_reused`: it was something else that was done with this key. */
+const reversionOf = ({ offset, answer }: Edited): Reversion => {
+  const means = allMeans.find((one) => one === answer)
+  if (means === undefined) throw new TroupeError('document.key_reused')
+  return { offset, means }
+}

@@ -69,8 +69,9 @@ export interface Journals {
    * Errors: `journal.conflict`, `journal.bad_name`, `journal.too_large`, `storage.full`, `storage.failed`, `storage.closed`.
    */
   append(journal: string, entries: readonly Uint8Array[], options?: { readonly expected?: Offset | 'none' }): Promise<Appended>
-  /** Errors: `journal.corrupt`, `journal.bad_name`, `storage.closed`. */
+  /** Errors: `journal.corrupt`, also where entries are missing between those that are there; `journal.bad_name`, `storage.closed`. */
   read(journal: string, options?: ReadOptions): Promise<Entry[]>
+  /** Errors: `journal.corrupt`. */
   head(journal: string): Promise<Head>
   /** The snapshot, if there is one. Errors: `journal.corrupt`. */
   snapshot(journal: string): Promise<Snapshot | undefined>
@@ -78,7 +79,7 @@ export interface Journals {
   saveSnapshot(journal: string, offset: Offset, data: Uint8Array, options?: { readonly trim?: boolean }): Promise<void>
   /** Removes entries with an offset smaller than `before`. Offsets go on counting where they were. Allowed while the disk is full. */
   trim(journal: string, before: Offset): Promise<void>
-  /** Removes entries, snapshot and head. A later append starts at 1 with another epoch. Allowed while the disk is full. */
+  /** Removes entries, snapshot and head, also of a damaged journal. A later append starts at 1 with another epoch. Allowed while the disk is full. */
   remove(journal: string): Promise<void>
   /** Names that begin with `prefix`, in order of their UTF-8 bytes, after the name `after`. Default limit 1 000. */
   list(prefix: string, options?: { readonly after?: string; readonly limit?: number }): Promise<string[]>

@@ -26,7 +26,7 @@ export const isSameAuthor = (one: Author, other: Author): boolean => one.user ==
 export interface RequestKey {
   /** Chosen by whoever asks, made unique among all who ask, and short. */
   readonly id: string
-  /** Of what it asks for: another request must not take this one's answer. 0: not known. */
+  /** Of what it asks for: another request must not take this one's answer. */
   readonly hash: number
 }
 

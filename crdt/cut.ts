@@ -52,11 +52,13 @@ export const cutUpdate = (source: Inspected, vector: ReadonlyMap<number, number>
 
 /** `others`: ranges that have to be read for it besides its own. */
 export const isCostly = ({ bytes, inspection }: Inspected, vector: ReadonlyMap<number, number>, others = 0): boolean => {
-  if (countRanges(inspection) + others > mostRanges || inspection.deleteRanges > mostDeletions) return true
-  if (bytes.length <= mostNewsBytes) return false
+  if (inspection.deleteRanges > mostDeletions) return true
+  const hasManyRanges = countRanges(inspection) + others > mostRanges
+  if (!hasManyRanges && bytes.length <= mostNewsBytes) return false
   let news = 0
   for (const { client, to, start, end } of rangesOf(inspection)) if (to > (vector.get(client) ?? 0)) news += end - start
-  return news > mostNewsBytes
+  // Whoever comes back and has everything costs less than to ask the worker: 1 ms with 5 000 clients, 10 with 60 000.
+  return hasManyRanges ? news > 0 : news > mostNewsBytes
 }
 
 /** For the worker. `before`: what the reader gets first, and has then beside its vector. */

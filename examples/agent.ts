@@ -3,7 +3,7 @@
  *
  *   node dist/programs/agent.js ./data 9100
  *
- * Then open http://127.0.0.1:9100/examples/editor.html and type "teh".
+ * It is the server as well, so stop the one that runs on this port and this data directory. Then open http://127.0.0.1:9100/examples/editor.html and type "teh".
  */
 import { createTroupe } from 'troupe'
 

@@ -1,4 +1,10 @@
-/** An actor of your own: a counter that survives kill -9. Run it twice: it goes on counting. */
+/**
+ * An actor of your own: a counter that survives kill -9. Run it twice: it goes on counting.
+ *
+ *   node dist/programs/hello-actor.js ./data
+ *
+ * A server that runs on this data directory has to be stopped first.
+ */
 import { createTroupe, defineActor } from 'troupe'
 
 const counter = defineActor<{ n: number }, { type: 'add'; by: number }, { type: 'added'; by: number }>({

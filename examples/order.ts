@@ -1,4 +1,10 @@
-/** A life as a state chart: an order that is paid or expires, also if the process is away when its time comes. */
+/**
+ * A life as a state chart: an order that is paid or expires, also if the process is away when its time comes.
+ *
+ *   node dist/programs/order.js ./data
+ *
+ * It prints `added`, the paid order, that a paid order takes nothing more, and the mail that was sent.
+ */
 import { createTroupe, defineActor, reply, tell } from 'troupe'
 import { assign, setup } from 'xstate'
 

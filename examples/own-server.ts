@@ -1,4 +1,8 @@
-/** The server inside a program of your own: plugins are values, and the program talks to the same actors as the clients. */
+/**
+ * The server inside a program of your own: plugins are values, and the program talks to the same actors as the clients.
+ *
+ *   node dist/programs/own-server.js ./data 9100
+ */
 import { createTroupe } from 'troupe'
 import analytics from './analytics.ts'
 import gameScore from './game-score.ts'

@@ -2,11 +2,11 @@
  * Changes that the server itself makes to documents: by HTTP, by programs, by agents without a connection.
  *
  * Promises: the changes of one document are made one after the other, each on top of the one before; a change is on disk when it is
- * reported; one whose document was closed under it is made again, as long as it is certain that nothing of it was taken in; one with
- * a key is made once, however often it is asked for. All of them together bear one client id, as long as nothing goes wrong and however
- * many other documents are changed: with one for each, a device that reports a value every second would leave 86 400 entries a day in
- * the state vector that every client sends. An id is never used for two changes that do not know of each other, for Yjs takes the
- * second for a repetition and drops it.
+ * reported; one whose document was closed under it, or got other content, is made again, as long as it is certain that nothing of it
+ * was taken in; one with a key is made once, however often it is asked for. All of them together bear one client id, as long as nothing
+ * goes wrong and however many other documents are changed: with one for each, a device that reports a value every second would leave
+ * 86 400 entries a day in the state vector that every client sends. An id is never used for two changes that do not know of each other,
+ * for Yjs takes the second for a repetition and drops it.
  */
 import { createHash } from 'node:crypto'
 import type { DocumentAccess } from '../../actors/account.ts'
@@ -190,7 +190,8 @@ export class DocumentEdits {
     const { asker } = this.#options
     const expectedOffset = expected === undefined ? {} : { expectedOffset: state.offset } // it is one of them
     const request = key && { ...key, answer: '' }
-    const message: DocumentMessage = { type: 'document.edit', update, author, access, birthBan, ownClient, request, ...expectedOffset }
+    const party = { author, access, birthBan, ownClient }
+    const message: DocumentMessage = { type: 'document.edit', update, ...party, request, expectedEpoch: state.epoch, ...expectedOffset }
     const { offset, isNew } = await askDocument<Edited>(asker, address, message)
     // The first change of all brings the epoch about.
     const epoch =

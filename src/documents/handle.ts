@@ -140,7 +140,7 @@ export class DocumentHandle {
     return this.#needs.edits.change({
       address: this.#address,
       author: authorOf(by),
-      request: this.#key(by),
+      request: this.#key(by, ['transact']), // nobody can tell two functions apart
       make: ({ snapshot, tail }, client) => changeOf(materialize(snapshot, tail), client, change),
     })
   }
@@ -280,8 +280,8 @@ export class DocumentHandle {
     return session
   }
 
-  #key({ user = '', key }: ChangedBy & Repeatable, what?: readonly (string | Uint8Array)[]): RequestKey | undefined {
-    return key === undefined ? undefined : requestKey(this.#address, user, key, what)
+  #key({ user = '', key }: ChangedBy & Repeatable, what: readonly (string | Uint8Array)[]): RequestKey | undefined {
+    return key === undefined ? undefined : requestKey({ door: 'program', document: this.#address, user }, key, what)
   }
 
   #life(request: DocumentLifeRequest): Promise<DocumentDescription> {

@@ -51,7 +51,6 @@ const largeBytes = 4 * 1024 * 1024
 
 interface Waiting {
   readonly job: Job
-  readonly moved: readonly ArrayBuffer[]
   readonly bytes: number
   readonly resolve: (result: unknown) => void
   readonly reject: (error: unknown) => void
@@ -119,10 +118,13 @@ class Thread {
     this.#worker ??= this.#start()
     this.#worker.ref()
     clearTimeout(this.#timer)
-    const { job, moved, bytes } = this.#running
+    const { job, bytes } = this.#running
     this.#timer = setTimeout(() => this.#worker?.terminate(), this.#limitMs(job.name))
     if (bytes >= largeBytes) this.#hasSeenLarge = true
-    this.#worker.postMessage(job, moved)
+    // Copied now and not before: 150 jobs may wait for one thread, and bytes that were handed out are never written to again.
+    const moved: ArrayBuffer[] = []
+    const given = job.given.map((value) => own(value, moved))
+    this.#worker.postMessage({ ...job, given } satisfies Job, moved)
   }
 
   #start(): Worker {
@@ -193,9 +195,7 @@ export class DocumentWorker implements DocumentWork {
         const run = documentWork[name] as (...given: unknown[]) => ReturnType<(typeof documentWork)[Name]> // `given` fits `name`
         return resolve(run(...given))
       }
-      const moved: ArrayBuffer[] = []
-      const job = { name, given: given.map((value) => own(value, moved)) }
-      this.#waiting.push({ job, moved, bytes, resolve: resolve as (result: unknown) => void, reject })
+      this.#waiting.push({ job: { name, given }, bytes, resolve: resolve as (result: unknown) => void, reject })
       // What is urgent goes to its own thread even when all are free: the other one may not have been started yet.
       for (const thread of this.#threads) if (thread.isFree) thread.next()
     })

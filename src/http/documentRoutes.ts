@@ -59,7 +59,9 @@ class DocumentRoutes {
     const key = Object.keys(repeatable).every((name) => name in headers) ? idempotencyKey(request.headers['idempotency-key']) : undefined
     if (key === undefined) return undefined
     const body = request.body ?? ''
-    return requestKey(document.address, document.author.user, key, [operation, JSON.stringify(query), body as string | Uint8Array]) // as above
+    const { address, author } = document
+    const what = [operation, JSON.stringify(query), body as string | Uint8Array] // as above
+    return requestKey({ door: 'http', document: address, user: author.user }, key, what)
   }
 
   /** Errors: `http.unsupported_type`, `message.malformed`, `message.too_large`, `command.bad_parameters`. */

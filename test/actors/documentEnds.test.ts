@@ -217,6 +217,7 @@ describe('when the disk refuses in the middle', () => {
           expect(await codeOf(house.life('a', request)), at).toMatch(isUnknown ? /^no error|^document\.exists/ : /^no error/)
         }
         expect(await found(house, name), at).toBe(result)
+        if (request.type === 'document.rename') expect(await past(house, name), at).toBe('h, he, hel, hell, hello, half 2')
       }
       const expected = request.type === 'document.rename' ? ['document.outcome_unknown', 'done', 'storage.full'] : ['done', 'storage.full']
       expect([...answers].sort(), request.type).toEqual(expected)
@@ -253,6 +254,7 @@ describe('when the disk refuses in the middle', () => {
         else expect([texts.here, texts.there], at).toContain('hello')
         expect(await codeOf(house.life(asked, request)), at).toMatch(/^no error|^document\.exists/)
         expect(await found(house, name), at).toBe(result)
+        if (request.type === 'document.rename') expect(await past(house, name), at).toBe('h, he, hel, hell, hello, half 2')
       }
   })
 

@@ -173,4 +173,47 @@ describe('what a client leaves behind', () => {
     await settled()
     expect([begun, heard.filter((line) => line.endsWith('left')).length]).toEqual([2, 100])
   })
+
+  it('[BGA18] that is dropped lets go whoever waited for it to be taken in, and so does the end of the document', async () => {
+    const { open, say, leave } = house()
+    const intake = open()
+    say(intake, 'a', 9_000_000, never)
+    say(intake, 'b', 9_000_000, never)
+    leave(intake, 'a')
+    const dropped = intake.taken('b')
+    leave(intake, 'b')
+    await dropped
+    const ended = intake.taken('a')
+    intake.end()
+    await ended
+  })
+
+  it('[BGA18] makes room again when it cannot be taken in', async () => {
+    const { open, say, leave, heard } = house()
+    for (let i = 0; i < 3; i++) {
+      const intake = open()
+      const look = later<string>()
+      intake.run(
+        'a',
+        () =>
+          intake.hold(
+            'a',
+            look.promise,
+            () => {},
+            () => {},
+          ),
+        4_000_000,
+      )
+      intake.run('a', () => {
+        throw new Error('broken')
+      })
+      leave(intake, 'a')
+      look.resolve('')
+      await settled()
+    }
+    const intake = open()
+    say(intake, 'b', 9_000_000, never)
+    leave(intake, 'b')
+    expect(heard).not.toContain('b left')
+  })
 })

@@ -336,6 +336,29 @@ describe('a client that counts its changes', () => {
     expect(a.take().filter((kind) => kind === 'saved')).toHaveLength(2)
   })
 
+  it('[DLF5] that counts anew while a change before it is still in the worker gets no receipt for that, early or late', async () => {
+    const gates: (() => void)[] = []
+    const work: DocumentOptions['work'] = {
+      run: async (name, ...given) => {
+        if (name === 'inspect') await new Promise<void>((open) => gates.push(open))
+        return (documentWork[name] as (...given: unknown[]) => never)(...given) // `given` fits `name`
+      },
+    }
+    const room = await Room.open({ work, inlineBytes: 1_000 })
+    const a = await room.client('a').join()
+    await a.synchronise()
+    a.take()
+    await a.send(a.write('one '.repeat(500)))
+    await a.send(a.write('two '.repeat(500)))
+    await a.ask()
+    gates.shift()?.()
+    await room.flush()
+    expect(a.take()).toEqual(['update'])
+    gates.shift()?.()
+    await room.flush()
+    expect(a.take()).toEqual(expect.not.arrayContaining(['saved']))
+  })
+
   it('[DLF5] that left is owed nothing, and its changes are stored', async () => {
     const room = await Room.open()
     const a = await room.client('a').join()

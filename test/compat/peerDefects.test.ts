@@ -288,8 +288,8 @@ describe('close codes', () => {
     if (cause === 'auth.failed') a.provider.params = { token: 'nonsense' }
     if (cause === 'document.deleted') {
       a.text.insert(0, 'x')
-      await synced(a)
-      await until(() => troupe.actors('document/').length > 0, 'the document')
+      const other = editor(ws, 'away')
+      await until(() => other.text.length === 1, 'the change on disk')
       await troupe.ask('document/away', { type: 'document.remove', by: '' })
     }
     if (cause === 'connection.bad_message') {

@@ -132,6 +132,23 @@ describe('a document of the program', () => {
     await expect(other).rejects.toEqual(code('document.key_reused'))
   })
 
+  it('[DAP7] has keys that nobody takes by HTTP, and each of them is that of one kind of request', async () => {
+    const document = troupe.document('handle/doors')
+    const at = `http://127.0.0.1:${troupe.listeners[0]?.port}/v1/documents/handle%2Fdoors/content`
+    const body = JSON.stringify([{ op: 'add', path: '/m/stranger', value: 1 }])
+    const headers = { 'content-type': 'application/json', 'idempotency-key': 'order' }
+    expect((await fetch(at, { method: 'PATCH', headers, body })).status).toBe(200)
+    await document.transact((doc) => doc.getMap('m').set('paid', true), { key: 'order' })
+    expect(await document.get()).toEqual({ m: { stranger: 1, paid: true } })
+    const others = [
+      () => document.edit([{ op: 'remove', path: '/m/paid' }], { key: 'order' }),
+      () => document.restore({ offset: 1 }, { key: 'order' }),
+      () => document.rollback({ of: {}, key: 'order' }),
+    ]
+    for (const other of others) await expect(other()).rejects.toEqual(code('document.key_reused'))
+    expect(await document.get()).toEqual({ m: { stranger: 1, paid: true } })
+  })
+
   it('[DAP6] has a past: who changed what, versions by name, and the way back', async () => {
     const document = troupe.document('handle/past')
     const write = (user: string, text: string) => document.transact((doc) => doc.getText('text').insert(0, text), { user })

@@ -3,7 +3,7 @@ import { once } from 'node:events'
 import { cpSync, existsSync, readdirSync, readFileSync, rmSync, statfsSync, statSync, truncateSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { createInterface } from 'node:readline'
-import { open as openLmdb } from 'lmdb'
+import { type Database, open as openLmdb } from 'lmdb'
 import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest'
 import type { Journals } from '../../actors/journal.ts'
 import { restoreBackup } from '../../src/storage/backup.ts'
@@ -174,18 +174,19 @@ describe('a damaged data directory', () => {
     await journals.append('b', [bytes('goes on')])
   })
 
-  const remove = async (
-    path: string,
-    table: string,
-    wanted: (keys: readonly Buffer[]) => readonly (Buffer | undefined)[],
-  ): Promise<void> => {
+  /** What happens in a table of the store without its knowledge. */
+  const inTable = async (path: string, table: 'names' | 'entries', happen: (records: Database<Buffer, Buffer>) => Promise<unknown>) => {
     const binary = { encoding: 'binary', keyEncoding: 'binary', cache: false } as const
     const root = openLmdb<Buffer, Buffer>({ path, noSubdir: false, maxDbs: 64, ...binary })
-    const records = root.openDB<Buffer, Buffer>({ name: table, ...binary })
-    for (const key of wanted([...records.getKeys()].map((key) => Buffer.from(key)))) if (key !== undefined) await records.remove(key)
+    await happen(root.openDB<Buffer, Buffer>({ name: table, ...binary }))
     await root.flushed
     await root.close()
   }
+
+  const remove = (path: string, wanted: (keys: readonly Buffer[]) => readonly (Buffer | undefined)[]): Promise<void> =>
+    inTable(path, 'entries', async (entries) => {
+      for (const key of wanted([...entries.getKeys()].map((key) => Buffer.from(key)))) if (key !== undefined) await entries.remove(key)
+    })
 
   const idOf = (key: Buffer): number => key.readUInt32BE(0)
   const ofFirstId = (keys: readonly Buffer[]): Buffer[] => keys.filter((key) => idOf(key) === idOf(keys[0] as Buffer))
@@ -196,7 +197,7 @@ describe('a damaged data directory', () => {
     ['the last', 29, 'entries 291 to 300 are missing'],
   ] as const)('[F22] when %s block of a journal is missing, reading says which entries', async (_, index, detail) => {
     const path = damaged(await filled(), () => {})
-    await remove(path, 'entries', (keys) => [ofFirstId(keys)[index]])
+    await remove(path, (keys) => [ofFirstId(keys)[index]])
     const journals = await open(path)
     for (const reverse of [false, true]) {
       await expect(journals.read('a', { reverse }), String(reverse)).rejects.toMatchObject({ code: 'journal.corrupt', detail })
@@ -212,7 +213,7 @@ describe('a damaged data directory', () => {
     const journals = await open(path)
     for (let i = 0; i < 200; i++) await journals.append('a', [entry('a', i)])
     const copy = damaged(path, (_file, where) => rmSync(join(where, 'clean'), { force: true }))
-    await remove(copy, 'entries', (keys) => ofFirstId(keys).slice(-70))
+    await remove(copy, (keys) => ofFirstId(keys).slice(-70))
     const again = await open(copy)
     await expect(again.read('a')).rejects.toMatchObject({ code: 'journal.corrupt', detail: expect.stringContaining('are missing') })
     await expect(again.append('a', [bytes('x')])).rejects.toMatchObject({ code: 'journal.corrupt' })
@@ -230,16 +231,13 @@ describe('a damaged data directory', () => {
       writeFileSync(file, data)
       rmSync(join(where, 'clean'))
     })
-    if (what === 'entries') await remove(path, 'entries', (keys) => [ofFirstId(keys)[29]])
+    if (what === 'entries') await remove(path, (keys) => [ofFirstId(keys)[29]])
     if (what === 'names') {
-      const binary = { encoding: 'binary', keyEncoding: 'binary', cache: false } as const
-      const root = openLmdb<Buffer, Buffer>({ path, noSubdir: false, maxDbs: 64, ...binary })
-      const names = root.openDB<Buffer, Buffer>({ name: 'names', ...binary })
-      const head = Buffer.from(names.get(Buffer.from('a')) ?? [])
-      head[20] = (head[20] ?? 0) ^ 1
-      await names.put(Buffer.from('a'), head)
-      await root.flushed
-      await root.close()
+      await inTable(path, 'names', (names) => {
+        const head = Buffer.from(names.get(Buffer.from('a')) ?? [])
+        head[20] = (head[20] ?? 0) ^ 1
+        return names.put(Buffer.from('a'), head)
+      })
     }
     let journals = await open(path)
     for (const call of [() => journals.read('a'), () => journals.append('a', [bytes('x')]), () => journals.trim('a', 3)])
