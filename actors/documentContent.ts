@@ -12,7 +12,10 @@ export interface Times {
 }
 
 export const contentOf = (journals: Journals, journal: string) => ({
-  /** As entries for another journal: first what the snapshot holds, as a change of this user, then the changes as they are. */
+  /**
+   * As entries for another journal: first what the snapshot holds, as a change of this user, then the changes as they are, but for the
+   * keys of their requests, which are those of this document.
+   */
   async entries(user: string, via: string): Promise<Uint8Array[]> {
     const snapshot = await journals.snapshot(journal)
     const content: Uint8Array[] = []
@@ -21,7 +24,7 @@ export const contentOf = (journals: Journals, journal: string) => ({
       if (update === undefined) throw new TroupeError('storage.newer_format', journal)
       content.push(encodeChange({ author: { user, via }, update }))
     }
-    for await (const { data } of entriesAfter(journals, journal, snapshot?.offset ?? 0)) content.push(data)
+    for await (const { data } of entriesAfter(journals, journal, snapshot?.offset ?? 0)) content.push(withoutRequest(data))
     return content
   },
 
@@ -41,6 +44,11 @@ export const contentOf = (journals: Journals, journal: string) => ({
     return { createdAt, createdBy: author ?? '', updatedAt: last?.time ?? snapshot?.time ?? 0 }
   },
 })
+
+const withoutRequest = (data: Uint8Array): Uint8Array => {
+  const change = decodeChange(data)
+  return change?.request === undefined ? data : encodeChange({ author: change.author, update: change.update })
+}
 
 /** All entries after this offset, a page in memory at a time. */
 export async function* entriesAfter(journals: Journals, journal: string, offset: number): AsyncGenerator<Entry> {

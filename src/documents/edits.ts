@@ -15,7 +15,7 @@ import { isTroupeError, TroupeError } from '../../actors/errors.ts'
 import type { Address } from '../../actors/system/address.ts'
 import type { Random } from '../../actors/world.ts'
 import type { Author, RequestKey } from '../../crdt/change.ts'
-import { decodeStateVector, hasNewStructs } from '../../crdt/stateVector.ts'
+import { decodeStateVector, hasNewStructs, integrable } from '../../crdt/stateVector.ts'
 import { emptyUpdate, inspectUpdate, updateLimits } from '../../crdt/update.ts'
 import type { DocumentWork } from '../../crdt/work.ts'
 import { type Asker, askDocument } from './ask.ts'
@@ -122,7 +122,8 @@ export class DocumentEdits {
     const inspection = inspectUpdate(update, updateLimits)
     const known = decodeStateVector(stateVector)
     if (!inspection.ok || 'ok' in known || inspection.deleteRanges === 0) return update
-    if (hasNewStructs(inspection, known)) return update
+    // What deletes something unknown is the document's to refuse: here the deletion would be left out, and reported as done.
+    if (hasNewStructs(inspection, known) || integrable(inspection, known) === 'missing') return update
     return (await this.#options.work.run('integrablePart', snapshot, tail, update.slice())) ?? emptyUpdate
   }
 

@@ -1,7 +1,9 @@
 /** Changes that programs ask for: done once, and answered truly, whatever ends in the middle. */
 import { describe, expect, it } from 'vitest'
-import type { DocumentLifeRequest } from '../../actors/documentMessages.ts'
+import * as Y from 'yjs'
+import type { DocumentBytes, DocumentLifeRequest } from '../../actors/documentMessages.ts'
 import { isTroupeError, TroupeError } from '../../actors/errors.ts'
+import { materialize } from '../../crdt/compact.ts'
 import { askDocument } from '../../src/documents/ask.ts'
 import { type ChangeRequest, DocumentEdits, type Made } from '../../src/documents/edits.ts'
 import { requestKey } from '../../src/documents/requestKey.ts'
@@ -13,7 +15,8 @@ const work = { run: () => Promise.reject(new Error('nothing here needs the worke
 const editsOf = ({ system, world }: DocumentHouse): DocumentEdits =>
   new DocumentEdits({ asker: system, random: world.random, work: work as never })
 
-const keyOf = (key: string, what = 'the same', user = 'ada', document = 'document/a') => requestKey(document, user, key, [what])
+const keyOf = (key: string, what = 'the same', user = 'ada', document = 'document/a') =>
+  requestKey({ door: 'http', document, user }, key, [what])
 
 /** Puts a word into the document, each time anew: a program that repeats this blindly has it twice. */
 const word = (text: string, more: Partial<ChangeRequest> = {}): ChangeRequest => ({
@@ -92,15 +95,27 @@ describe('a change with a key', () => {
     expect(await times(house, 'five')).toBe(1)
   })
 
-  it('[DRQ1] is another one when the user or the document is; another request with it is refused', async () => {
+  it('[DRQ1] is another one when the user or the document is; so are those of the program; another request with it is refused', async () => {
     const house = await DocumentHouse.open()
     const edits = editsOf(house)
     for (const request of [keyOf('1'), keyOf('1', 'the same', 'bob'), keyOf('1', 'the same', 'ada', 'document/b')])
       await edits.change(word('x', { request }))
-    expect(await times(house, 'x')).toBe(3)
     expect(await codeOf(edits.change(word('y', { request: keyOf('1', 'something else') })))).toBe('document.key_reused')
-    await edits.change(word('x', { request: requestKey('document/a', 'ada', '1') })) // what it asks for is not known
-    expect(await times(house, 'x')).toBe(3)
+    const ofProgram = requestKey({ door: 'program', document: 'document/a', user: 'ada' }, '1', ['something else'])
+    await edits.change(word('y', { request: ofProgram }))
+    expect([await times(house, 'x'), await times(house, 'y')]).toEqual([3, 1])
+  })
+
+  it('[DRQ1] is not the answer to one that goes back', async () => {
+    const asIs = async (bytes: Uint8Array) => bytes
+    const house = await DocumentHouse.open({ history: { compression: { compress: asIs, decompress: asIs } } })
+    const request = keyOf('1')
+    await editsOf(house).change(word('x', { request }))
+    for (const message of [
+      { type: 'document.restore', to: { offset: 0 }, user: 'ada', request },
+      { type: 'document.rollback', of: { user: 'ada' }, user: 'ada', request },
+    ])
+      expect(await codeOf(house.system.ask('document/a', message as never))).toBe('document.key_reused')
   })
 
   it('[DRQ1] a copy does not know the keys of its original', async () => {
@@ -196,6 +211,35 @@ describe('the answer to a change', () => {
     await house.world.clock.advance(1_000)
     expect(await made).toMatchObject({ isChanged: true })
     expect(await times(house, 'kept')).toBe(1)
+  })
+
+  it.each([
+    ['is made anew from what is there', [], false],
+    ['is refused, if it was to be made from the old content alone', [], true],
+    ['is made anew, if there was nothing before', ['absent'], false],
+    ['is refused, if there was to be nothing', ['absent'], true],
+  ] as const)('[DRQ2] of a document that gets other content of the same length meanwhile %s', async (_, [absent], isConditional) => {
+    const house = await DocumentHouse.open()
+    if (absent === undefined) await house.append('a', updateOf('old'))
+    const state = async () => (await house.system.ask('document/a', { type: 'document.state' })) as DocumentBytes
+    const seen: string[] = []
+    const make = async ({ snapshot, tail }: DocumentBytes, client: number) => {
+      const doc = materialize(snapshot, tail)
+      const before = Y.encodeStateVector(doc)
+      seen.push(doc.getText('text').toString())
+      const type = absent === undefined ? 'document.reset' : 'document.create'
+      if (seen.length === 1) await house.life('a', { type, by: '', update: updateOf('new') })
+      doc.clientID = client
+      doc.getMap('map').set('made of', doc.getText('text').toString())
+      return Y.encodeStateAsUpdate(doc, before)
+    }
+    const answer = editsOf(house).change(word('', { make, ...(isConditional && { expected: [await state()] }) }))
+    if (isConditional) expect(await codeOf(answer)).toBe('document.changed')
+    else expect(await answer).toMatchObject({ epoch: (await state()).epoch, offset: 2, isChanged: true })
+    const { snapshot, tail } = await state()
+    const doc = materialize(snapshot, tail)
+    expect([doc.getText('text').toString(), doc.getMap('map').toJSON()]).toEqual(['new', isConditional ? {} : { 'made of': 'new' }])
+    expect(seen).toEqual([absent === undefined ? 'old' : '', ...(isConditional ? [] : ['new'])])
   })
 
   it('[DRQ2] on a disk that refuses is first that nobody knows, then that nothing was done; a key tells later', async () => {

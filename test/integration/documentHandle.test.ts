@@ -143,7 +143,7 @@ describe('a document of the program', () => {
     const others = [
       () => document.edit([{ op: 'remove', path: '/m/paid' }], { key: 'order' }),
       () => document.restore({ offset: 1 }, { key: 'order' }),
-      () => document.rollback({ of: {}, key: 'order' }),
+      () => document.rollback({ of: { user: '' }, key: 'order' }),
     ]
     for (const other of others) await expect(other()).rejects.toEqual(code('document.key_reused'))
     expect(await document.get()).toEqual({ m: { stranger: 1, paid: true } })

@@ -160,6 +160,12 @@ describe('content over HTTP', () => {
     expect(await send(deletion)).toMatchObject({ status: 200, body: { changed: true, offset: 3 } })
     for (const repeated of [deletion, Y.encodeStateAsUpdate(doc)])
       expect(await send(repeated)).toMatchObject({ status: 200, body: { changed: false, offset: 3 } })
+    doc.getText('text').insert(3, ' three')
+    doc.getText('text').delete(0, 6)
+    const [written, deletedToo] = updates.slice(3) as [Uint8Array, Uint8Array]
+    expect(await send(deletedToo)).toMatchObject({ status: 422, body: { error: { code: 'document.invalid' } } })
+    for (const late of [written, deletedToo]) expect(await send(late)).toMatchObject({ status: 200, body: { changed: true } })
+    expect((await content('rest/updates')).body).toEqual({ text: 'ree' })
   })
 
   it.each([
