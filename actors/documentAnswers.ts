@@ -3,16 +3,16 @@
  * says next waits for it.
  *
  * Promises: whoever asks the same at the same time gets the same cut, made once; what it was made of may be compacted meanwhile, then
- * it is asked for anew.
+ * it is asked for anew. So it is if the first markup has come, for which it would be made with a veil.
  */
-import type { CostlyCut, Cut } from '../crdt/cut.ts'
+import type { CostlyCut, Cut, MadeCut } from '../crdt/cut.ts'
 import type { Answer, DocumentState } from '../crdt/document.ts'
 import type { Inspected } from '../crdt/merge.ts'
 import type { Rejection } from '../crdt/rejection.ts'
 import type { DocumentWork } from '../crdt/work.ts'
 
 /** Cuts that were made for one answer. */
-type Made = Map<Inspected, Cut>
+type Made = Map<Inspected, MadeCut>
 
 export class DocumentAnswers {
   readonly #work: DocumentWork
@@ -35,7 +35,7 @@ export class DocumentAnswers {
     if (costly === undefined) return done(this.#content().answer(stateVector, made))
     wait(this.#cut(costly), (cut) => {
       this.#content().keep(costly, cut)
-      this.answer(stateVector, wait, done, made.set(costly.source, cut))
+      this.answer(stateVector, wait, done, made.set(costly.source, { cut, options: costly.given[3] }))
     })
   }
 
@@ -43,11 +43,13 @@ export class DocumentAnswers {
     if (key === undefined) return this.#work.run('cutElsewhere', ...given)
     const underWay = this.#underWay.get(source) ?? new Map<string, Promise<Cut>>()
     this.#underWay.set(source, underWay)
-    const known = underWay.get(key)
+    const { veilsWhole, veilsPart } = given[3]
+    const name = `${veilsWhole} ${veilsPart} ${key}`
+    const known = underWay.get(name)
     if (known !== undefined) return known
     const promise = this.#work.run('cutElsewhere', ...given)
-    underWay.set(key, promise)
-    const over = () => underWay.delete(key)
+    underWay.set(name, promise)
+    const over = () => underWay.delete(name)
     promise.then(over, over)
     return promise
   }

@@ -137,10 +137,9 @@ export class DocumentChanges {
     if (this.#host.sessions.get(address) !== session) return
     const { document } = this.#host.log
     const examined = document.examine(update, this.#limits, inspected)
-    const ready =
-      examined.ok && examined.verdict === 'new' && !this.#host.existence.isBusy
-        ? this.#whenJudged(session, examined.inspection, isAnswer)
-        : undefined
+    // A reader is not asked for what is missing: it is judged by the rest.
+    const isJudged = examined.ok && (examined.verdict === 'new' || (examined.verdict === 'missing' && session.access === 'read'))
+    const ready = isJudged && !this.#host.existence.isBusy ? this.#whenJudged(session, examined.inspection, isAnswer) : undefined
     if (ready !== undefined) {
       const again = () => this.#hear(session, update, isAnswer, inspected)
       return this.#host.intake.hold(address, ready, again, again)
@@ -264,7 +263,8 @@ export class DocumentChanges {
   #banOf({ access, author: { user }, birthBan, address, wrote, ownClient }: Party, inspection: UpdateInspection): string | undefined {
     if (access === 'read') return this.#needsWrite
     if (this.#host.existence.isAbsent && (access === 'comment' || birthBan !== undefined)) return birthBan ?? this.#needsWrite
-    if (access === 'write') return undefined
+    // Whose ids these are would be looked up in the shadow, for somebody who is refused without it.
+    if (access === 'write' || this.#host.guard.refusesUnseen(user)) return undefined
     const writer = { user, address, wrote }
     const isBarred = (client: number) => client !== ownClient && !this.#clientIds.isOpen(client, writer)
     const barred = this.#host.log.document.contributors(inspection).find(isBarred)

@@ -92,9 +92,14 @@ export class DocumentGuard {
    * Errors: `document.unavailable`, the document left memory.
    */
   whenReady(access: DocumentAccess, { user }: Author): Promise<void> | undefined {
-    if (!this.#looks(access) || this.#isTiresome(user) || this.#isTooLarge) return undefined
+    if (!this.#looks(access) || this.refusesUnseen(user)) return undefined
     this.#used()
     return this.#shadow.whenCurrent()
+  }
+
+  /** Whether `judge` refuses whatever it is. What somebody brings then is not worth a shadow. */
+  refusesUnseen(user: string): boolean {
+    return this.#isTooLarge || this.#isTiresome(user)
   }
 
   /**

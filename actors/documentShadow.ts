@@ -113,6 +113,7 @@ export class DocumentShadow {
       const update = this.#pieces.at(-1)
       if (update === undefined) {
         if (this.#behind.length === 0) return this.#over('there')
+        if (this.#isOutrun) return this.drop()
         if (!this.#divide(this.#takeBehind())) return
         continue
       }
@@ -156,9 +157,14 @@ export class DocumentShadow {
     return behind
   }
 
+  /** What came since can no more be taken over in slices. */
+  get #isOutrun(): boolean {
+    return this.#isComplete && this.#behind.some(({ length }) => length > wholeBytes)
+  }
+
   #begin(): void {
     if (this.#stage === 'elsewhere' || this.#stage === 'slicing') return
-    if (this.#behind.some(({ length }) => length > wholeBytes)) this.#forget()
+    if (this.#isOutrun) this.#forget()
     const { snapshot, tail } = this.#content()
     if (this.#stage === 'there') this.#take(this.#takeBehind())
     else this.#load([snapshot, ...tail])
@@ -198,6 +204,7 @@ export class DocumentShadow {
   #repair(): void {
     if (this.#isRepaired) return this.#fail()
     this.#isRepaired = true
+    this.#isComplete = false // it is half changed
     const { snapshot, tail } = this.#content()
     this.#takeBehind()
     this.#pieces = []

@@ -1,5 +1,5 @@
 /** One request about the past of a document, while it is its turn: what to read, what the worker makes of it, what is written. */
-import type { RequestKey } from '../crdt/change.ts'
+import type { Author, RequestKey } from '../crdt/change.ts'
 import { type ChangeGroup, joinGroups, packChanges, unpackChanges } from '../crdt/history.ts'
 import type { Material } from '../crdt/historyReplay.ts'
 import type { Live, Reverted } from '../crdt/historyRevert.ts'
@@ -9,7 +9,7 @@ import type { DocumentMessage, Edited } from './documentMessages.ts'
 import { checkSame } from './documentRequests.ts'
 import { TroupeError } from './errors.ts'
 import type { HistoryJournal, StoredState } from './historyJournal.ts'
-import type { HistoryDifference, HistoryPage, HistoryRequest, HistoryView, Moment, Pruned, Reversion } from './historyMessages.ts'
+import type { HistoryDifference, HistoryPage, HistoryRequest, HistoryView, Moment, Place, Pruned, Reversion } from './historyMessages.ts'
 import type { HistoryOptions } from './historyOptions.ts'
 import type { NamedVersion } from './historyVersions.ts'
 import type { Offset } from './journal.ts'
@@ -19,7 +19,12 @@ import type { EpochMs } from './world.ts'
 export interface HistoryHost {
   readonly log: DocumentLog
   /** Whether there is a document; it may be on its way to another name. */
-  readonly existence: { readonly isBusy: boolean; readonly refusal: TroupeError | undefined; whenFree(): Promise<void> }
+  readonly existence: {
+    readonly isBusy: boolean
+    readonly refusal: TroupeError | undefined
+    readonly epoch: { current(): Promise<string> }
+    whenFree(): Promise<void>
+  }
   readonly changes: {
     edit(message: Extract<DocumentMessage, { type: 'document.edit' }>): Promise<Edited>
     recall(request: RequestKey | undefined): Promise<Edited | undefined>
@@ -201,31 +206,43 @@ export class HistoryInquiry {
 
   // ── going back ─────────────────────────────────────────────────────────────────────────────────────────────────
 
-  async #restore({ to, user, request }: Request<'document.restore'>): Promise<Reversion> {
+  async #restore({ to, user, expected, request }: Request<'document.restore'>): Promise<Reversion> {
     const done = await this.#host.changes.recall(request)
     if (done !== undefined) return reversionOf(done)
+    await this.#demand(expected)
     const found = await this.#find(to)
     const material = await this.#material(found, this.#last)
     const reverted = await read(this.#work.run('historyRestore', material, found.offset, this.#live))
-    return this.#edit(reverted, user, 'restore', request)
+    return this.#edit(reverted, { user, via: 'restore' }, expected !== undefined, request)
   }
 
-  async #rollback({ of, from, to, user, request }: Request<'document.rollback'>): Promise<Reversion> {
+  async #rollback({ of, from, to, user, expected, request }: Request<'document.rollback'>): Promise<Reversion> {
     const done = await this.#host.changes.recall(request)
     if (done !== undefined) return reversionOf(done)
+    await this.#demand(expected)
     const start = from === undefined ? await this.#journal.firstMoment() : await this.#find(from)
     const end = await this.#end(to, start)
     const material = await this.#journal.material(start.offset, this.#last, this.#replayBytes)
     const period = { after: start.offset, upTo: end.offset, author: of }
     const reverted = await read(this.#work.run('historyRollback', material, period, this.#live))
-    return this.#edit(reverted, user, 'rollback', request)
+    return this.#edit(reverted, { user, via: 'rollback' }, expected !== undefined, request)
   }
 
-  async #edit({ update, means }: Reverted, user: string, via: string, key: RequestKey | undefined): Promise<Reversion> {
+  /** Errors: `document.changed`. */
+  async #demand(expected: readonly Place[] | undefined): Promise<void> {
+    if (expected === undefined) return
+    const current = await this.#host.existence.epoch.current()
+    this.#check()
+    const isThere = expected.some(({ epoch, offset }) => epoch === current && offset === this.#last)
+    if (!isThere || this.#host.log.unsaved > 0) throw new TroupeError('document.changed', `it is at ${this.#last}`)
+  }
+
+  async #edit({ update, means }: Reverted, author: Author, isConditional: boolean, key: RequestKey | undefined): Promise<Reversion> {
     if (update === undefined) return { offset: this.#last, means }
     this.#check()
     const request = key && { ...key, answer: means }
-    const { offset } = await this.#host.changes.edit({ type: 'document.edit', update, author: { user, via }, request })
+    const condition = isConditional ? { expectedOffset: this.#last } : {}
+    const { offset } = await this.#host.changes.edit({ type: 'document.edit', update, author, request, ...condition })
     return { offset, means }
   }
 

@@ -46,11 +46,17 @@ export type HistoryRequest =
   /** `NamedVersion`. */
   | { readonly type: 'document.version.rename'; readonly id: string; readonly name?: string; readonly description?: string }
   | { readonly type: 'document.version.delete'; readonly id: string }
-  /** `Reversion`. The document gets the content that it had, as a change of `user`. */
-  | { readonly type: 'document.restore'; readonly to: Moment; readonly user: string; readonly request?: RequestKey | undefined }
+  /** `Reversion`. The document gets the content that it had, as a change of `user`. `expected`: only if it is exactly at one of these. */
+  | {
+      readonly type: 'document.restore'
+      readonly to: Moment
+      readonly user: string
+      readonly expected?: readonly Place[] | undefined
+      readonly request?: RequestKey | undefined
+    }
   /**
    * `Reversion`. What this author did after `from` up to `to` (default: ever) is taken back, as a change of `user`; what others did
-   * stays.
+   * stays. `expected` as above.
    */
   | {
       readonly type: 'document.rollback'
@@ -58,6 +64,7 @@ export type HistoryRequest =
       readonly from?: Moment
       readonly to?: Moment
       readonly user: string
+      readonly expected?: readonly Place[] | undefined
       readonly request?: RequestKey | undefined
     }
   /** `Pruned`. What was before this moment is forgotten for good; named versions stay. Without `before`: what the options say. */
@@ -84,6 +91,12 @@ export interface HistoryDifference {
   readonly from: Offset
   readonly to: Offset
   readonly roots: Readonly<Record<string, Difference>>
+}
+
+/** The document as it was right after a change. */
+export interface Place {
+  readonly epoch: string
+  readonly offset: Offset
 }
 
 export interface Reversion {

@@ -32,6 +32,15 @@ export interface CostlyCut {
   readonly given: Parameters<typeof cutElsewhere>
 }
 
+/** A cut that was made elsewhere. It is of no use any more once it would be made otherwise. */
+export interface MadeCut {
+  readonly cut: Cut
+  readonly options: CutOptions
+}
+
+export const areSameOptions = (one: CutOptions, other: CutOptions): boolean =>
+  one.chunkBytes === other.chunkBytes && one.veilsWhole === other.veilsWhole && one.veilsPart === other.veilsPart
+
 /** Beyond any of them, a cut takes more than about 10 ms. */
 const mostRanges = 4_000
 const mostDeletions = 20_000

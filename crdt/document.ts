@@ -7,7 +7,7 @@
  * Bytes that were handed out are never written to again.
  */
 import { noBytes } from './cursor.ts'
-import { type CostlyCut, type Cut, type CutOptions, cutUpdate, inspected, isCostly } from './cut.ts'
+import { areSameOptions, type CostlyCut, type Cut, type CutOptions, cutUpdate, inspected, isCostly, type MadeCut } from './cut.ts'
 import { type Inspected, mergeInspected } from './merge.ts'
 import { countRanges, rangesOf } from './ranges.ts'
 import type { Rejection } from './rejection.ts'
@@ -274,7 +274,7 @@ export class DocumentState {
     this.#tail.push(own)
     this.#tailBytes += own.length
     advance(this.#vector, inspection)
-    if (inspection.hasMarkup && !this.#hasMarkup) this.#dropBatchCuts() // those were cut without a veil
+    if (inspection.hasMarkup && !this.#hasMarkup) this.dropCaches() // those were cut without a veil
     this.#hasMarkup ||= inspection.hasMarkup
     this.#vectorBytes = undefined
     this.#openBatch = undefined
@@ -295,32 +295,33 @@ export class DocumentState {
    * in pieces; veiled ones if the document has markup, for half of that is taken for damage and repaired (split.ts).
    * `made`: cuts that were made elsewhere, because they were `costly`.
    */
-  answer(vectorBytes?: Uint8Array, made: ReadonlyMap<Inspected, Cut> = new Map()): Answer | Rejection {
+  answer(vectorBytes?: Uint8Array, made: ReadonlyMap<Inspected, MadeCut> = new Map()): Answer | Rejection {
     const vector = vectorBytes === undefined ? new Map<number, number>() : this.vectorOf(vectorBytes)
     if ('ok' in vector) return vector
-    const cuts = [made.get(this.#snapshot) ?? this.#snapshotCut(vectorBytes, vector)]
+    const cuts = [this.#madeOf(this.#snapshot, made) ?? this.#snapshotCut(vectorBytes, vector)]
     const before: Inspected[] = [this.#snapshot]
     for (const batch of this.#joinedTail()) {
-      if (brings(batch.inspection, vector)) cuts.push(made.get(batch) ?? this.#batchCut(batch, vector, before))
+      if (brings(batch.inspection, vector)) cuts.push(this.#madeOf(batch, made) ?? this.#batchCut(batch, vector, before))
       before.push(batch)
     }
     return { ok: true, updates: cuts.flatMap(({ updates }) => updates), isVeiled: cuts.some(({ isVeiled }) => isVeiled) }
   }
 
   /** The next cut that such an answer needs and that takes so long that it should be made elsewhere. */
-  costly(vectorBytes: Uint8Array, made: ReadonlyMap<Inspected, Cut> = new Map()): CostlyCut | undefined {
+  costly(vectorBytes: Uint8Array, made: ReadonlyMap<Inspected, MadeCut> = new Map()): CostlyCut | undefined {
     const vector = this.vectorOf(vectorBytes)
     if ('ok' in vector) return undefined
     const source = this.#snapshot
     const key = keyOf(source, vectorBytes, vector)
-    if (!made.has(source) && this.#knownCut(key) === undefined && isCostly(source, vector))
+    if (this.#madeOf(source, made) === undefined && this.#knownCut(key) === undefined && isCostly(source, vector))
       return { source, key, given: [source.bytes, [], key === '' ? emptyVector : vectorBytes, this.#snapshotOptions] }
     const before: Uint8Array[] = [source.bytes]
     let readBefore = countRanges(source.inspection)
     for (const batch of this.#joinedTail()) {
       const { bytes } = batch
       const isShared = this.#isShared(vector)
-      const isKnown = made.has(batch) || (isShared && this.#batchCuts.has(batch)) || bytes.length <= this.#chunkBytes
+      const isKnown =
+        this.#madeOf(batch, made) !== undefined || (isShared && this.#batchCuts.has(batch)) || bytes.length <= this.#chunkBytes
       if (!isKnown && isCostly(batch, vector, this.#hasMarkup ? readBefore : 0) && brings(batch.inspection, vector))
         return this.#hasMarkup
           ? { source: batch, key: isShared ? '' : undefined, given: [bytes, [...before], vectorBytes, this.#batchOptions] }
@@ -331,12 +332,21 @@ export class DocumentState {
     return undefined
   }
 
-  /** Keeps a costly cut for the next who ask for it. */
-  keep({ source, key }: CostlyCut, cut: Cut): void {
-    if (key === undefined) return
+  /** Keeps a costly cut for the next who ask for it. One that was begun before the first markup came has no veil, and is not kept. */
+  keep({ source, key, given }: CostlyCut, cut: Cut): void {
+    if (key === undefined || !areSameOptions(given[3], this.#optionsOf(source))) return
     if (source !== this.#snapshot) this.#keepBatchCut(source, cut)
     else if (key === '') this.#pieces = cut
     else this.#keepCut(key, cut)
+  }
+
+  #madeOf(source: Inspected, made: ReadonlyMap<Inspected, MadeCut>): Cut | undefined {
+    const found = made.get(source)
+    return found !== undefined && areSameOptions(found.options, this.#optionsOf(source)) ? found.cut : undefined
+  }
+
+  #optionsOf(source: Inspected): CutOptions {
+    return source === this.#snapshot ? this.#snapshotOptions : this.#batchOptions
   }
 
   get #snapshotOptions(): CutOptions {

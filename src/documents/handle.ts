@@ -256,7 +256,11 @@ export class DocumentHandle {
   }
 
   /** What one author did is taken back; what others did stays. */
-  rollback({ user = '', key, ...span }: Omit<Span<'document.rollback'>, 'user' | 'request'> & ChangedBy & Repeatable): Promise<Reversion> {
+  rollback({
+    user = '',
+    key,
+    ...span
+  }: Omit<Span<'document.rollback'>, 'user' | 'expected' | 'request'> & ChangedBy & Repeatable): Promise<Reversion> {
     const request = this.#key({ user, ...(key !== undefined && { key }) }, ['rollback', JSON.stringify(span)])
     return this.#ask({ type: 'document.rollback', ...span, user, request })
   }

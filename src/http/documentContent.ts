@@ -19,7 +19,7 @@ import { json as anyJson, operations } from '../documents/operations.ts'
 import type { ApiReply } from './apiRoute.ts'
 import { binary, contentForms, harmless, mediaTypes, otherTypes } from './contentForms.ts'
 import { changed } from './documentSchemas.ts'
-import { type DocumentRoute, type DocumentSession, documentRoute, repeatable } from './documentSession.ts'
+import { type DocumentRoute, type DocumentSession, documentRoute, ifMatch, repeatable } from './documentSession.ts'
 import { read } from './parameters.ts'
 import { etagOf, expectedOf, isKnown } from './preconditions.ts'
 
@@ -84,7 +84,7 @@ const answerOf = ({ epoch, offset, isChanged }: Made): ApiReply => ({
 
 const etagHeader = { ETag: 'Epoch and offset; not there while changes wait for the disk' }
 const conditions = {
-  'If-Match': 'ETags: change it only if one is still there; else 412',
+  ...ifMatch,
   'If-None-Match': '`*`: change it only while it has no content; else 412',
 }
 const madeAnswer = { 200: { description: 'On disk', schema: changed, headers: etagHeader } }
@@ -105,7 +105,11 @@ export const documentContentRoutes = ({ work, edits }: DocumentContentNeeds): Do
         .optional()
         .describe('For `update`: only what somebody with this state vector lacks; base64'),
     }),
-    headers: { 'If-None-Match': 'ETags: 304 if one is still there', Accept: 'Where the query names no format' },
+    headers: {
+      'If-Match': 'ETags: 412 unless one is still there',
+      'If-None-Match': 'ETags: 304 if one is still there',
+      Accept: 'Where the query names no format',
+    },
     answers: {
       200: {
         description: 'The content',

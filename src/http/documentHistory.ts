@@ -26,7 +26,8 @@ import { isoTime } from '../doors/times.ts'
 import { binary, contentForms, harmless, mediaTypes, otherTypes } from './contentForms.ts'
 import { differencesBody } from './documentDifference.ts'
 import { offset, time, timeOf } from './documentSchemas.ts'
-import { type DocumentRoute, documentRoute, repeatable } from './documentSession.ts'
+import { type DocumentRoute, documentRoute, ifMatch, repeatable } from './documentSession.ts'
+import { expectedOf } from './preconditions.ts'
 
 export interface HistoryRoutesNeeds {
   readonly work: DocumentWork
@@ -288,16 +289,17 @@ export const documentHistoryRoutes = ({ work }: HistoryRoutesNeeds): DocumentRou
     operation: 'restoreMoment',
     tag,
     summary: 'Give a document the content that it had, as a change that everybody who has it open receives',
-    headers: repeatable,
+    headers: { ...ifMatch, ...repeatable },
     body: { schema: z.strictObject({ to: moment }), isRequired: true },
     answers: { 200: { description: 'On disk', schema: reversion } },
     needs: 'document:NAME:write',
     demands: 'write',
-    async handle({ document, body, key }) {
+    async handle({ document, body, key, request }) {
       const { to } = body as { to: string } // required
+      const expected = expectedOf(request.headers)
       await document.demandExistence()
       const { user: by } = document.author
-      return { body: await document.ask<Reversion>({ type: 'document.restore', to: momentOf(to), user: by, request: key }) }
+      return { body: await document.ask<Reversion>({ type: 'document.restore', to: momentOf(to), user: by, expected, request: key }) }
     },
   }),
 
@@ -307,7 +309,7 @@ export const documentHistoryRoutes = ({ work }: HistoryRoutesNeeds): DocumentRou
     operation: 'rollbackAuthor',
     tag,
     summary: 'Take back what one author did, and leave what others did',
-    headers: repeatable,
+    headers: { ...ifMatch, ...repeatable },
     body: {
       schema: z.strictObject({
         user: z.string().max(255).describe('Whose changes; empty: those of whoever did not log in'),
@@ -320,13 +322,15 @@ export const documentHistoryRoutes = ({ work }: HistoryRoutesNeeds): DocumentRou
     answers: { 200: { description: 'On disk', schema: reversion } },
     needs: 'document:NAME:write',
     demands: 'write',
-    async handle({ document, body, key }) {
+    async handle({ document, body, key, request }) {
+      const expected = expectedOf(request.headers)
       const { user: whose, via: way, from, to } = body as { user: string; via?: string; from?: string; to?: string } // required
       await document.demandExistence()
       const done = await document.ask<Reversion>({
         type: 'document.rollback',
         of: { user: whose, ...(way !== undefined && { via: way }) },
         user: document.author.user,
+        expected,
         request: key,
         ...(from !== undefined && { from: momentOf(from) }),
         ...(to !== undefined && { to: momentOf(to) }),

@@ -22,6 +22,8 @@ export const repeatable = {
   'Idempotency-Key': 'A request with the key of an earlier one of the same account is answered as that was, and not done again',
 }
 
+export const ifMatch = { 'If-Match': 'ETags: change it only if one is still there; else 412' }
+
 /** What an account may do with a document, over HTTP. */
 export type DocumentAction = 'read' | 'comment' | 'write' | 'create' | 'delete'
 

@@ -287,7 +287,7 @@ export const documentLifeRoutes = ({ work, edits, journals, clock }: DocumentRou
     query: z.object({
       mode: z.enum(['merge', 'replace']).default('merge').describe('`replace` begins anew: clients that have the old content are refused'),
     }),
-    headers: repeatable,
+    headers: { 'Idempotency-Key': `With \`replace\`, for a merge counts once anyway. ${repeatable['Idempotency-Key']}` },
     body: { schema: envelope, isBinary: true, isRequired: true },
     answers: { 200: { description: 'On disk', schema: changed } },
     needs: 'document:NAME:write; to replace, document:NAME:delete',

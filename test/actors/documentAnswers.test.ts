@@ -2,7 +2,7 @@
 import { describe, expect, it } from 'vitest'
 import * as Y from 'yjs'
 import { DocumentAnswers } from '../../actors/documentAnswers.ts'
-import type { Cut } from '../../crdt/cut.ts'
+import type { MadeCut } from '../../crdt/cut.ts'
 import { type Answer, DocumentState } from '../../crdt/document.ts'
 import type { Inspected } from '../../crdt/merge.ts'
 import { inspect, unpacked } from '../../crdt/packedInspection.ts'
@@ -45,10 +45,10 @@ describe('an answer that takes long', () => {
     for (const [reader, vector] of readers)
       it(`[BGA17] is the same when its cuts are made elsewhere: ${document}, for somebody who has ${reader}`, () => {
         const state = load()
-        const made = new Map<Inspected, Cut>()
+        const made = new Map<Inspected, MadeCut>()
         for (let costly = state.costly(vector, made); costly !== undefined; costly = state.costly(vector, made)) {
           const cut = documentWork.cutElsewhere(...costly.given)
-          made.set(costly.source, cut)
+          made.set(costly.source, { cut, options: costly.given[3] })
           state.keep(costly, cut)
         }
         expect(made.size).toBeGreaterThan(0)
@@ -71,8 +71,7 @@ describe('an answer that takes long', () => {
     }
   })
 
-  const answering = () => {
-    const content = DocumentState.load(chain(clients), []) as DocumentState // it is readable
+  const answering = (content = DocumentState.load(chain(clients), []) as DocumentState) => {
     const jobs: (() => void)[] = []
     const run = (name: 'cutElsewhere', ...given: Parameters<typeof documentWork.cutElsewhere>) =>
       new Promise((resolve) => jobs.push(() => resolve(documentWork[name](...given))))
@@ -106,6 +105,40 @@ describe('an answer that takes long', () => {
     await new Promise((resolve) => setImmediate(resolve))
     jobs[1]?.()
     expect(shown(await asked)).toEqual(shown(content.answer(nothing)))
+  })
+
+  it('[BGA15] is made anew, with a veil, when the first markup came meanwhile', async () => {
+    const load = (...later: Uint8Array[]) => DocumentState.load(plain, [chain(9_000), ...later], 4_096) as DocumentState // it is readable
+    const { content, jobs, answer } = answering(load())
+    const early = answer(nothing)
+    content.add(rich)
+    const late = answer(nothing)
+    // Whoever asks now does not wait for what was begun before.
+    expect(jobs.length).toBe(2)
+    for (const job of jobs) job()
+    const expected = load(rich).answer(nothing)
+    expect(expected).toMatchObject({ isVeiled: true })
+    for (const answered of [await early, await late, content.answer(nothing)]) expect(shown(answered)).toEqual(shown(expected))
+    expect(jobs.length).toBe(2)
+  })
+
+  it('[BGA15] is made anew when the first markup came while the next cut of the same answer was made', async () => {
+    const half = stateVector(clients / 2)
+    const [before, lone] = [chain(clients), chain(clients + 5_000)]
+    const { content, jobs, answer } = answering(DocumentState.load(before, [lone], 4_096) as DocumentState) // it is readable
+    const asked = answer(half)
+    jobs[0]?.()
+    await new Promise((resolve) => setImmediate(resolve))
+    expect(jobs.length).toBe(2)
+    content.add(rich)
+    for (let at = 1; at < 6; at++) {
+      jobs[at]?.()
+      await new Promise((resolve) => setImmediate(resolve))
+    }
+    const expected = (DocumentState.load(before, [lone, rich], 4_096) as DocumentState).answer(half) // it is readable
+    expect(expected).toMatchObject({ isVeiled: true })
+    expect(shown(await asked)).toEqual(shown(expected))
+    expect(shown(content.answer(half))).toEqual(shown(expected))
   })
 })
 

@@ -75,6 +75,8 @@ const guarded = (options: Partial<GuardOptions> = {}, id = 'plan', content = Doc
   }
   return { clock, content, guard, offer, admit, ready, loads: () => loads.mock.calls.length, slices: () => slices }
 }
+/** Yjs throws in the middle of a transaction: a struct whose origin is itself. */
+const throwing = Uint8Array.of(1, 1, 8, 0, 0x84, 8, 0, 1, 65, 0)
 const write = (root: string, text: string) => (doc: Y.Doc) => doc.getText(root).insert(0, text)
 const comment = (doc: Y.Doc) => doc.getArray('comments').push(['a comment'])
 
@@ -242,6 +244,98 @@ describe('the shadow of a large document', () => {
     await ready()
     expect(offer((doc) => doc.getText('text').delete(100, 1))).toContain('access.denied')
     expect(guard.whenReady('comment', anna)).toBeUndefined()
+    expect(loads()).toBe(0)
+  })
+
+  it('[BGA14] is made anew when a large change comes while it takes over what came before', async () => {
+    const { guard, offer, admit, ready, loads } = opened()
+    await ready()
+    const other = new Y.Doc()
+    other.on('update', admit)
+    for (let n = 0; n < 20; n++) other.getText('notes').insert(0, 'x')
+    const waiting = guard.whenReady('comment', anna)
+    const import_ = chain(30_000)
+    const applied = vi.spyOn(Shadow.prototype, 'apply')
+    admit(import_)
+    await ready()
+    await waiting
+    expect(Math.max(0, ...applied.mock.calls.map(([update]) => update.length))).toBeLessThan(import_.length)
+    expect(offer((doc) => doc.getText('text').delete(100, 1))).toContain('access.denied')
+    expect(loads()).toBe(0)
+  })
+
+  it('[BGA14] is not looked at while it is half changed', async () => {
+    let compacted = (): void => {}
+    const heldWork: DocumentWork = {
+      run: async (name, ...given) => {
+        if (name === 'compact') await new Promise<void>((resolve) => (compacted = resolve))
+        return work.run(name, ...given)
+      },
+    }
+    const { clock, guard, offer, admit, ready } = guarded({ work: heldWork }, 'plan', DocumentState.load(large, []) as DocumentState)
+    await ready()
+    guard.admitted(throwing)
+    const other = new Y.Doc()
+    other.on('update', admit)
+    for (let n = 0; n < 20; n++) other.getText('notes').insert(0, 'x')
+    const waiting = guard.whenReady('comment', anna)
+    await clock.advance(1)
+    // The change that deletes a note touches it, although it came after what could not be applied.
+    expect(offer((doc) => doc.getText('notes').delete(5, 1))).toContain('access.denied')
+    compacted()
+    await waiting
+    expect(offer((doc) => doc.getText('notes').delete(5, 1))).toContain('access.denied')
+    expect(offer(comment)).toBe('allowed')
+  })
+
+  /** A document that is large, and what is opened of it on the spot. */
+  const served = async (options: Partial<GuardOptions> = {}) => {
+    const house = await DocumentHouse.open()
+    await house.append('plan', large)
+    await house.reboot(options)
+    const loads = vi.spyOn(Shadow, 'load')
+    const pass = async (): Promise<void> => {
+      for (let ms = 0; ms < 100; ms++) {
+        await quiet()
+        await house.world.clock.advance(1)
+      }
+    }
+    return { house, pass, loads: () => loads.mock.calls.length }
+  }
+  /** Something that only this client has. */
+  const lone = (): Uint8Array => updateOf('nobody else has it')
+
+  it('[BGA14] is made in slices for a reader, too, who deletes what is not here', async () => {
+    const { house, pass, loads } = await served()
+    const [reader, other] = [await house.connect('plan', { access: 'read' }), await house.connect('plan', { access: 'read' })]
+    for (const { doc } of [reader, other]) Y.applyUpdate(doc, lone(), 'server')
+    reader.doc.getText('text').delete(0, 3)
+    await pass()
+    expect(reader.refused).toBeUndefined()
+    other.doc.transact(() => {
+      other.doc.getText('text').delete(0, 3)
+      other.doc.getXmlFragment('page').delete(0, 1)
+    })
+    await pass()
+    expect(other.refused).toContain('access.denied')
+    expect(loads()).toBe(0)
+  })
+
+  it('[BGA14] is not opened for somebody who is refused unseen, whatever the client id', async () => {
+    const check = (): void => {
+      throw new TroupeError('document.invalid', 'not that')
+    }
+    const { house, pass, loads } = await served({ refusalsPerMinute: 1, validation: { covers: () => true, check } })
+    const commenting = async (clientID?: number) => {
+      const client = await house.connect('plan', { access: 'comment' })
+      if (clientID !== undefined) client.doc.clientID = clientID
+      client.doc.getArray('comments').push(['a comment'])
+      await pass()
+      return client.refused
+    }
+    expect(await commenting()).toBe('document.invalid: not that')
+    const [known] = Y.decodeStateVector(Y.encodeStateVectorFromUpdate(large)).keys()
+    expect(await commenting(known)).toContain('rate.limited')
     expect(loads()).toBe(0)
   })
 

@@ -1,6 +1,6 @@
 /** Documents in a simulated world, clients that note what they are told, and verbs for both. */
 import * as Y from 'yjs'
-import type { Account } from '../../actors/account.ts'
+import type { Account, DocumentAccess } from '../../actors/account.ts'
 import { type DocumentOptions, documentKind } from '../../actors/document.ts'
 import type { DocumentDescription, DocumentLifeRequest, DocumentMessage, Participation, Refused } from '../../actors/documentMessages.ts'
 import { type SweepMessage, sweepKind } from '../../actors/documentSweep.ts'
@@ -97,7 +97,7 @@ export class DocumentHouse {
   }
 
   /** A client whose document may have a past. Rejects when it is not let in. */
-  async connect(name: string, options: { doc?: Y.Doc; epoch?: string; access?: 'read' | 'write' } = {}): Promise<Client> {
+  async connect(name: string, options: { doc?: Y.Doc; epoch?: string; access?: DocumentAccess } = {}): Promise<Client> {
     const id = `c${++this.#clients}`
     const told = Object.assign(new Told(), options.doc === undefined ? {} : { doc: options.doc })
     this.#told.set(id, told)

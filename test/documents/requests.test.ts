@@ -126,6 +126,22 @@ describe('a change with a key', () => {
     await edits.change({ ...word('x', { request: keyOf('1', 'the same', 'ada', 'document/b') }), address: 'document/b' })
     expect(await house.text('b')).toBe('xx')
   })
+
+  it.each([
+    ['', 1],
+    [', however much of it is compacted', 600],
+  ])('[DRQ1] a document that got another name, and its own again, does not know the keys from before%s', async (_, changes) => {
+    const house = await DocumentHouse.open()
+    const request = word('once ', { request: keyOf('1') })
+    await editsOf(house).change(request)
+    await answered(house, Promise.all(Array.from({ length: changes }, () => house.append('a', updateOf('.')))))
+    await house.world.clock.advance(10_000)
+    expect((await house.journals.snapshot('document/a')) !== undefined).toBe(changes > 1)
+    await house.life('a', { type: 'document.rename', by: '', to: 'b' })
+    await house.life('b', { type: 'document.rename', by: '', to: 'a' })
+    await answered(house, editsOf(house).change(request))
+    expect(await times(house, 'once')).toBe(2)
+  })
 })
 
 describe('the life of a document with a key', () => {

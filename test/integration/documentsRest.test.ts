@@ -246,6 +246,30 @@ describe('a request that is repeated with its key', () => {
     expect((await call('GET', pathOf('again/past', '/versions'))).body.versions).toHaveLength(1)
   })
 
+  it('[DRE7] that changed nothing is tried anew, but for `If-Match`, which says how the document was', async () => {
+    await patch('again/nothing', [{ op: 'add', path: '/text', value: 'draft' }])
+    const etag = (await content('again/nothing')).headers.get('etag') as string
+    const text = async () => (await content('again/nothing')).body.text
+    const requests = [
+      (headers: Record<string, string>) => call('POST', pathOf('again/nothing', '/restore'), { to: 1 }, headers),
+      (headers: Record<string, string>) => call('POST', pathOf('again/nothing', '/rollback'), { user: 'nobody', to: 1 }, headers),
+      (headers: Record<string, string>) => patch('again/nothing', [{ op: 'replace', path: '/text', value: 'draft' }], headers),
+    ]
+    const sameFor = (number: number) => ({ 'if-match': etag, 'idempotency-key': `nothing ${number}` })
+    const restore = requests[0] as (typeof requests)[number]
+    expect(await restore({ ...sameFor(0), 'if-match': '"other-1"' })).toMatchObject({
+      status: 412,
+      body: { error: { code: 'document.changed' } },
+    })
+    for (const [at, request] of requests.entries()) expect([at, (await request(sameFor(at))).status]).toEqual([at, 200])
+    await patch('again/nothing', [{ op: 'insert', path: '/text', index: 5, text: ' of somebody else' }])
+    for (const [at, request] of requests.entries()) expect([at, (await request(sameFor(at))).status]).toEqual([at, 412])
+    const now = { 'if-match': (await content('again/nothing')).headers.get('etag') as string, 'idempotency-key': 'last' }
+    const restored = await restore(now)
+    expect(restored).toMatchObject({ status: 200, body: { offset: 3 } })
+    expect([(await restore(now)).body, await text()]).toEqual([restored.body, 'draft'])
+  })
+
   it('[DRE8] is another one for another user, and refused when it asks for something else', async () => {
     const ann = { authorization: `Bearer ${await tokenOf('ann', { permissions: ['document:*'] })}` }
     await patch('again/users', insert, key)

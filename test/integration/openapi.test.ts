@@ -48,6 +48,17 @@ describe('the description of the API', () => {
     expect(described.sort()).toEqual([...new Set(routes)].sort())
   })
 
+  it('[OAP1] has the conditions and keys that a route takes', () => {
+    const headersOf = (path: string, method: string): string[] =>
+      (api.paths[path][method] as { parameters: { name: string; in: string }[] }).parameters
+        .filter((one) => one.in === 'header')
+        .map(({ name }) => name)
+    const content = '/v1/documents/{name}/content'
+    expect(headersOf(content, 'get')).toEqual(['If-Match', 'If-None-Match'])
+    expect(headersOf(content, 'patch')).toEqual(['If-Match', 'If-None-Match', 'Idempotency-Key'])
+    expect(headersOf('/v1/documents/{name}/import', 'post')).toEqual(['Idempotency-Key'])
+  })
+
   it('[OAP2] is well-formed: versions, names used once, parameters of every path', () => {
     expect(api).toMatchObject({ openapi: '3.1.0', info: { title: 'Troupe', version: expect.any(String) } })
     const names: string[] = []
