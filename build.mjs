@@ -1,5 +1,5 @@
 // Bundles the programs into dist/. Libraries stay outside; types are written by tsc afterwards.
-import { cpSync, mkdirSync, rmSync } from 'node:fs'
+import { chmodSync, cpSync, mkdirSync, rmSync } from 'node:fs'
 import { build } from 'esbuild'
 
 rmSync('dist', { recursive: true, force: true })
@@ -21,6 +21,7 @@ await build({
   },
   outdir: 'dist',
 })
+chmodSync('dist/main.js', 0o755) // `npx troupe` in a clone
 
 // The client runs in browsers, beside the libraries of the page.
 await build({

@@ -17,7 +17,7 @@ import type { AwarenessOwner } from '../crdt/awarenessState.ts'
 import type { Author } from '../crdt/change.ts'
 import type { Answer } from '../crdt/document.ts'
 import { joinWindow } from '../crdt/merge.ts'
-import type { Rejection } from '../crdt/rejection.ts'
+import { isBeyondLimits, type Rejection } from '../crdt/rejection.ts'
 import { emptyUpdate } from '../crdt/update.ts'
 import { birthBan, type DocumentAccess, publicName } from './account.ts'
 import { DocumentAnswers } from './documentAnswers.ts'
@@ -319,8 +319,12 @@ class OpenDocument {
   #tellAnswer(session: Session, answer: Answer | Rejection, isReply: boolean): void {
     const { address, dues } = session
     if (this.sessions.get(address) !== session) return
-    // It would wait for its answer for ever, and a strike does not tell it.
-    if (!answer.ok) return this.refuse(address, 'document.invalid', `${answer.code}: ${answer.detail}`)
+    if (!answer.ok) {
+      this.refuse(address, isBeyondLimits(answer) ? 'document.invalid' : 'connection.bad_message', `${answer.code}: ${answer.detail}`)
+      // Its connection answers one question after the other.
+      this.#scope.tell(address, publication([], true))
+      return
+    }
     const updates = [...answer.updates]
     // One update is the whole answer; of several, an empty last one says that they were all.
     const last = updates.length === 1 ? (updates.pop() as Uint8Array) : emptyUpdate // length is 1

@@ -1,3 +1,4 @@
+#!/usr/bin/env node
 /**
  * The program: reads the command line, starts, stops on signals. Nothing else.
  *

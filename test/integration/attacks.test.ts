@@ -181,6 +181,24 @@ describe('updates made to exhaust the server', () => {
   })
 })
 
+describe('a question that cannot be read', () => {
+  it('[AT18] is a strike, and the next one is answered', async () => {
+    const first = await new WireClient(`${troupe.ws}/docs/questions`).synced()
+    await first.edit('here')
+    const answered: number[] = []
+    const socket = new WebSocket(`${troupe.ws}/docs/questions`)
+    attackers.push(first)
+    socket.binaryType = 'nodebuffer'
+    socket.on('message', (data: Buffer) => data[0] === 0 && data[1] === 1 && answered.push(data.length))
+    await new Promise<void>((resolve, reject) => socket.on('open', resolve).on('error', reject))
+    socket.send(wire.step1(Uint8Array.of(9, 1)))
+    socket.send(wire.step1(emptyVector))
+    await until(() => answered.length > 0, 'the answer')
+    expect(answered).toHaveLength(1)
+    socket.close()
+  })
+})
+
 describe('presence made to exhaust or to deceive', () => {
   it('[AT7] 400 KB of nested JSON do not reach anybody, and the next one to join is served', async () => {
     const nested = '['.repeat(200_000) + ']'.repeat(200_000)

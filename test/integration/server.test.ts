@@ -1,11 +1,12 @@
 /** The built server from outside: its pages, its command line, its end. */
+import { execFileSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { afterAll, afterEach, describe, expect, it } from 'vitest'
 import { closeCodeIn, openRawWebSocket } from '../support/attacks.ts'
 import { buildShim } from '../support/disk.ts'
-import { type Exit, Program, type Running, startTroupe, temporaryDirectory } from '../support/process.ts'
+import { type Exit, mainProgram, Program, type Running, startTroupe, temporaryDirectory } from '../support/process.ts'
 import { freePort } from '../support/processes.ts'
 import { until } from '../support/wait.ts'
 import { closeWires, WireClient } from '../support/wire.ts'
@@ -313,6 +314,10 @@ describe('the command line', () => {
       expect(help.out).toContain(word)
     expect(await run(['--version'])).toMatchObject({ code: 0, out: expect.stringMatching(/^\d+\.\d+\.\d+/) })
     expect(await run(['backup'])).toMatchObject({ code: 64, complaint: expect.stringContaining('which directory?') })
+  })
+
+  it('runs as a command of its own, as package managers link it', () => {
+    expect(execFileSync(mainProgram, ['--version'], { encoding: 'utf8' })).toMatch(/^\d+\.\d+\.\d+/)
   })
 })
 
