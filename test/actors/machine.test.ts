@@ -212,7 +212,7 @@ describe('a machine', () => {
     expect(codes(system)).toEqual([])
   })
 
-  it('[MC11] 10 000 of them with `after` timers are stopped in well under a second', async () => {
+  it('[MC11] 10 000 of them with `after` timers are stopped in time that grows with their number alone', async () => {
     const { system, clock } = house([
       defineActor({ kind: 'timed', logic: createMachine({ initial: 'a', states: { a: { after: { 60000: 'b' } }, b: {} } }) }),
     ])
@@ -221,7 +221,7 @@ describe('a machine', () => {
     const before = process.cpuUsage()
     for (let i = 0; i < 10_000; i++) system.stop(`timed/${i}`)
     const { user } = process.cpuUsage(before) // not the clock: what else the machine does is no matter
-    expect(user / 1_000).toBeLessThan(1_000)
+    expect(user / 1_000).toBeLessThan(4_000) // each of them looking at all others: a minute
     expect(clock.pending).toBe(0)
   })
 })

@@ -45,6 +45,7 @@ describe.skipIf(!hasBrowser)('the example chat in Chromium', () => {
     await shows(ben, ['one'])
     await switchLink(ben, 'disconnect')
     await ben.getByText('not connected').waitFor()
+    await ada.getByText('Ben left').waitFor() // until then what she says may still reach him
     for (const text of ['two', 'three']) await say(ada, text)
     await say(ben, 'from afar')
     await shows(ada, ['one', 'two', 'three'])
