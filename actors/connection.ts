@@ -139,7 +139,7 @@ class Connection {
   readonly #heldPresence = new HeldPresence()
   readonly #presence: PresenceCounts
   /** Hooks that have a message of the client. */
-  readonly #underWay = new Set<Promise<void>>()
+  #underWay: Set<Promise<void>> | undefined
   readonly #curtain: Curtain
   readonly #admission: Admission | undefined
   #isAdmitted = false
@@ -318,8 +318,9 @@ class Connection {
 
   /** A hook is under way with a message of the client. */
   #await(hook: Promise<void>): void {
-    this.#underWay.add(hook)
-    void hook.finally(() => this.#underWay.delete(hook))
+    const underWay = (this.#underWay ??= new Set())
+    underWay.add(hook)
+    void hook.finally(() => underWay.delete(hook))
   }
 
   garbage(detail: string, bytes: number): void {
@@ -329,7 +330,7 @@ class Connection {
 
   /** Resolves when hooks and the document have taken in what came before. */
   async pulse(): Promise<void> {
-    await Promise.all(this.#underWay)
+    await Promise.all(this.#underWay ?? [])
     await this.#scope.ask(this.#document, { type: 'document.pulse' }, { timeoutMs: joinTimeoutMs })
   }
 

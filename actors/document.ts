@@ -218,7 +218,7 @@ class OpenDocument {
     const author: Author = { user: user ?? '', via }
     const dues = this.receipts.open(address, wantsReceipts)
     const ban = birthBan(account, publicName(this.#scope.id))
-    this.sessions.set(address, { address, owner, author, dues, wrote: new Set(), birthBan: ban, access, hearsOfStorage })
+    this.sessions.set(address, { address, owner, author, dues, wrote: undefined, birthBan: ban, access, hearsOfStorage })
     this.#scope.watch(address)
     this.present(address)
     if (hearsOfStorage && this.log.refusal !== undefined) this.tellStorage(address)

@@ -50,7 +50,7 @@ export interface Session {
   readonly author: Author
   readonly dues: Dues
   /** Client ids that it has brought something under. */
-  readonly wrote: Set<number>
+  wrote: Set<number> | undefined
   /** What forbids it to bring the document into being. */
   readonly birthBan: string | undefined
   access: DocumentAccess
@@ -236,8 +236,9 @@ export class DocumentChanges {
     this.#hearRefused(session, { kind: 'refused', code: 'document.full', detail }, receipts, inspection)
   }
 
-  #admitOf({ address, author, wrote }: Session, update: Uint8Array, inspection: UpdateInspection): void {
-    const writer = { user: author.user, address, wrote }
+  #admitOf(session: Session, update: Uint8Array, inspection: UpdateInspection): void {
+    const { address, author } = session
+    const writer = { user: author.user, address, wrote: (session.wrote ??= new Set()) }
     for (const client of this.#host.log.document.contributors(inspection)) this.#clientIds.used(client, writer)
     this.#admit(update, inspection, author)
   }

@@ -25,8 +25,8 @@ interface Portion {
 export class Inbound {
   readonly #sink: Pick<Sink<never>, 'handled'>
   readonly #taken: (by: Address) => Promise<unknown>
-  /** By whom it is to be taken in. */
-  #portions = new Map<Address, Portion>()
+  /** By whom it is to be taken in; not there until somebody says something, for most connections are idle. */
+  #portions: Map<Address, Portion> | undefined
   #messages = 0
   #bytes = 0
 
@@ -38,6 +38,7 @@ export class Inbound {
 
   /** A message of so many bytes goes on to somebody. */
   passed(to: Address, bytes: number): void {
+    this.#portions ??= new Map()
     const portion = this.#portions.get(to)
     if (portion === undefined) this.#portions.set(to, { messages: 1, bytes })
     else {
@@ -50,8 +51,8 @@ export class Inbound {
   }
 
   #ask(): void {
-    const portions = this.#portions
-    this.#portions = new Map()
+    const portions = this.#portions ?? []
+    this.#portions = undefined
     this.#messages = 0
     this.#bytes = 0
     for (const [by, { messages, bytes }] of portions) void this.#whenTaken(by).then(() => this.#sink.handled(messages, bytes))

@@ -133,7 +133,7 @@ export class Edge {
         if (error !== undefined) return this.#turnAway(wanted, arrival, error)
         return this.#open(wanted, arrival, (ws) => {
           if (wanted.kind === 'documents') this.#listen(ws, arrival, wanted.document, caller)
-          else this.#connectMultiplexer(ws, arrival, caller)
+          else ws.on('message', this.#connectMultiplexer(ws, arrival, caller))
         })
       }
     }
@@ -141,30 +141,41 @@ export class Edge {
 
   /** Which of the two wires of documents it is, the first frame says. */
   #listen(ws: WebSocket, arrival: Arrival, document: DocumentRoute, caller: Caller): void {
-    const { world, config, isClosing } = this.#options
+    this.#whenSpoken(ws, (data, isBinary) => {
+      if (this.#options.isClosing()) return this.#sendAway(ws, new TroupeError('system.closed'))
+      if (isBinary && isHocuspocus(data)) return this.#connectMultiplexer(ws, arrival, caller)
+      const editor = editorOf(document, caller)
+      return 'error' in editor ? this.#sendAway(ws, editor.error) : this.#connectEditor(ws, arrival, editor)
+    })
+  }
+
+  /** One listener for the first frame and all others: taking listeners away costs each socket a slower and larger table of them. */
+  #whenSpoken(ws: WebSocket, begin: (first: Buffer, isBinary: boolean) => Receive | undefined): void {
+    const { world, config } = this.#options
+    let first: typeof begin | undefined = begin // keeps the request alive, so it goes when it was used
+    let receive: Receive | undefined
     this.#arriving++
     const end = () => {
+      if (first === undefined) return
+      first = undefined
       cancel()
       this.#arriving--
-      ws.off('close', end)
-      ws.off('message', decide)
-    }
-    const decide = (data: Buffer, isBinary: boolean) => {
-      end()
-      if (isClosing()) return this.#sendAway(ws, new TroupeError('system.closed'))
-      if (isBinary && isHocuspocus(data)) return this.#connectMultiplexer(ws, arrival, caller)(data, isBinary)
-      const editor = editorOf(document, caller)
-      if ('error' in editor) this.#sendAway(ws, editor.error)
-      else this.#connectEditor(ws, arrival, editor)(data, isBinary)
     }
     const cancel = world.clock.after(config.limits.handshakeMs, () => {
       this.#sendAway(ws, new TroupeError('connection.silent', `${config.limits.handshakeMs} ms`))
     })
     ws.on('close', end)
-    ws.on('message', decide)
+    ws.on('message', (data: Buffer, isBinary: boolean) => {
+      if (first !== undefined) {
+        const decide = first
+        end()
+        receive = decide(data, isBinary)
+      }
+      receive?.(data, isBinary)
+    })
   }
 
-  #sendAway(ws: WebSocket, error: unknown): void {
+  #sendAway(ws: WebSocket, error: unknown): undefined {
     const { code } = refusalOf(error)
     ws.close(closeOf(code).code, closeReason(code, isTroupeError(error, code) ? error.detail : ''))
   }
@@ -218,7 +229,6 @@ export class Edge {
       if (decoded.ok) tell({ type: 'connection.receive', message: decoded.message, bytes: data.length })
       else tell({ type: 'connection.garbage', detail: decoded.detail, bytes: data.length })
     }
-    ws.on('message', receive)
     return receive
   }
 
@@ -252,7 +262,6 @@ export class Edge {
       )
       if (request !== undefined) tell({ type: 'multiplexer.receive', request, bytes: data.length })
     }
-    ws.on('message', receive)
     return receive
   }
 
