@@ -41,7 +41,7 @@ export interface LogOptions extends RequestLimits {
   readonly retryMs?: number
   /** Bytes that may wait for a disk that refuses them; past it, writers are sent away. Default 16 MiB. */
   readonly maxUnsavedBytes?: number
-  /** What is larger is inspected in the worker: a MiB takes 5 to 40 ms. Default 256 KiB. */
+  /** A change that is larger is inspected in the worker: a MiB takes 5 to 40 ms. What is loaded may be four times as large. Default 256 KiB. */
   readonly inlineBytes?: number
   readonly compaction?: CompactionPolicy
   /** Not there: what a compaction covers is forgotten. */
@@ -101,6 +101,11 @@ const defaultRetryMs = 1_000
 /** Of the wait after a compaction that failed, so at most 16 times `retryMs`. */
 const mostDoublings = 4
 export const defaultInlineBytes = 256 * 1024
+/**
+ * What is loaded comes once, not with each key, and was inspected before it was stored: it may be so much larger than a change before
+ * a thread pays. The first of them takes 50 ms and 20 MiB to start, which is more than a document of a MiB costs here.
+ */
+const loadedOnce = 4
 const defaultMaxUnsavedBytes = 16 * 1024 * 1024
 /** Trying again would not help: somebody else wrote to the journal, or what is to be written is larger than it takes. */
 const hopeless: readonly string[] = ['journal.conflict', 'journal.too_large']
@@ -209,10 +214,10 @@ export class DocumentLog {
     }
     if (saved < known) throw missing(saved + 1, known)
     const merged = sealed?.update ?? new Uint8Array(0)
+    const inlineBytes = (options.inlineBytes ?? defaultInlineBytes) * loadedOnce
     const inspections = new Map<Uint8Array, UpdateInspection | Rejection>()
     for (const bytes of [merged, ...updates]) {
-      if (isLongToInspect(bytes, options.inlineBytes ?? defaultInlineBytes))
-        inspections.set(bytes, unpacked(await options.work.run('inspect', bytes, storedLimits)))
+      if (isLongToInspect(bytes, inlineBytes)) inspections.set(bytes, unpacked(await options.work.run('inspect', bytes, storedLimits)))
     }
     const document = DocumentState.load(merged, updates, undefined, inspections)
     if (!(document instanceof DocumentState)) throw new TroupeError('journal.corrupt', `${address}: ${document.code}: ${document.detail}`)

@@ -154,7 +154,7 @@ export const schema = z.strictObject({
       ),
       inlineBytes: bytes(
         256 * 1024,
-        'Larger changes, and larger documents when they are loaded, are inspected in a thread of their own.',
+        'Larger changes, and documents four times as large when they are loaded, are inspected in a thread of their own.',
         4 * 1024,
       ),
       inspectMs: milliseconds(5_000, 'Time for the inspection of one change in that thread; what takes longer is refused.'),
