@@ -73,6 +73,14 @@ export class Client {
     return this.messages.slice(after).find((message): message is MessageOf<Kind> => message.kind === kind)
   }
 
+  /** The text of what came after so many messages, and of nothing else. */
+  came(after: number): string {
+    const doc = new Y.Doc()
+    for (const { bytes } of this.messages.slice(after).filter((message) => message.kind === 'update' || message.kind === 'step2'))
+      Y.applyUpdate(doc, bytes)
+    return doc.getText('text').toString()
+  }
+
   /** Why the server goes on no more with this client; undefined while it does. */
   get ending(): string | undefined {
     const { closed } = this.socket
