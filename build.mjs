@@ -39,9 +39,18 @@ await build({
   platform: 'node',
   packages: 'external',
   tsconfigRaw: '{}', // not the path that lets the type checker find the sources
-  entryPoints: ['hello-actor', 'order', 'analytics', 'game-score', 'hooks', 'storage-backend', 'own-server', 'bus-client', 'agent'].map(
-    (name) => `examples/${name}.ts`,
-  ),
+  entryPoints: [
+    'hello-actor',
+    'order',
+    'analytics',
+    'game-score',
+    'hooks',
+    'storage-backend',
+    'own-server',
+    'bus-client',
+    'agent',
+    'mirror',
+  ].map((name) => `examples/${name}.ts`),
   outdir: 'dist/programs',
 })
 

@@ -33,6 +33,7 @@ const showPeople = () => {
 }
 show('room', room)
 provider.on('status', ({ status }) => show('status', status))
+provider.on('closed', ({ reason }) => show('status', `refused: ${reason}`)) // for good: deleted, no permission, …
 provider.on('sync', (isSynced: boolean) => show('synced', isSynced ? 'synchronised' : 'synchronising'))
 provider.awareness.on('change', showPeople)
 showPeople()

@@ -42,6 +42,13 @@ Options
   --help, --version
 `
 
+/** What Node's parser of arguments says, without its advice about arguments that begin with a dash. */
+export const flagDefect = (error: unknown): string => {
+  const text = error instanceof Error ? error.message : String(error)
+  const ambiguous = /^Option '([^']+)' argument is ambiguous/.exec(text)
+  return ambiguous === null ? (text.split(/\.\s|\n/, 1)[0] ?? text) : `${ambiguous[1]} needs a value`
+}
+
 /** Errors: `config.invalid` for flags that do not exist. */
 export const parseCommandLine = (args: readonly string[]): CommandLine => {
   const { values, positionals } = (() => {
@@ -64,7 +71,7 @@ export const parseCommandLine = (args: readonly string[]): CommandLine => {
         },
       })
     } catch (error) {
-      throw new TroupeError('config.invalid', error instanceof Error ? error.message : String(error))
+      throw new TroupeError('config.invalid', `${flagDefect(error)}; see troupe --help`)
     }
   })()
   const [command = 'start', ...operands] = positionals

@@ -3,18 +3,26 @@
  * directory, so whoever may read the data may use it, and nobody else.
  *
  *   request  = { "command": "backup", "directory": "/absolute" } LF
- *   response = { "ok": true } LF  |  { "ok": false, "message": "…" } LF
+ *   response = { "ok": true } LF  |  { "ok": false, "code": "storage.read_only", "message": "…" } LF
+ *
+ * `message` is the detail of an error with a `code`; without one it is all that is known.
  */
 import { chmodSync, rmSync } from 'node:fs'
 import { connect, createServer, type Server } from 'node:net'
 import { join } from 'node:path'
+import { type ErrorCode, isTroupeError } from '../actors/errors.ts'
 
 export interface BackupRequest {
   readonly command: 'backup'
   readonly directory: string
 }
 
-export type Response = { readonly ok: true } | { readonly ok: false; readonly message: string }
+export type Response = { readonly ok: true } | { readonly ok: false; readonly code?: ErrorCode; readonly message: string }
+
+const refusal = (error: unknown): Response => {
+  if (isTroupeError(error)) return { ok: false, code: error.code, message: error.detail }
+  return { ok: false, message: error instanceof Error ? error.message : String(error) }
+}
 
 const pathOf = (data: string): string => join(data, 'control.sock')
 const longestRequest = 64 * 1024
@@ -37,7 +45,7 @@ export const serveControl = (data: string, backup: (directory: string) => Promis
             return answer({ ok: false, message: 'unknown command' })
           backup(request.directory).then(
             () => answer({ ok: true }),
-            (error) => answer({ ok: false, message: error instanceof Error ? error.message : String(error) }),
+            (error) => answer(refusal(error)),
           )
         } catch {
           answer({ ok: false, message: 'not a JSON request' })

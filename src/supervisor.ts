@@ -13,11 +13,12 @@ import { exitCodes } from './exitCodes.ts'
 /** Set for the server process; not an option, so it does not begin with TROUPE_. */
 export const supervisedVariable = '_TROUPE_SUPERVISED'
 
+const lookFirst = 'Before the next start all pages of the data file are looked at, and a damaged one is named.'
+const mayBeDamaged = 'The data file may be damaged: see docs/operations.md, and restore a backup with `troupe restore DIR`.'
 const crashSignals: Readonly<Record<string, string>> = {
-  SIGSEGV: 'The store crashed natively. If it happens again, the data file is damaged: restore a backup with `troupe restore DIR`.',
-  SIGBUS:
-    'The data file is shorter than it should be, or the disk is failing: check the disk, then restore a backup with `troupe restore DIR`.',
-  SIGABRT: 'The store gave up on its data file. If it happens again, restore a backup with `troupe restore DIR`.',
+  SIGSEGV: `The store crashed natively. ${lookFirst}`,
+  SIGBUS: `The data file is shorter than it should be, or the disk is failing: check the disk. ${lookFirst}`,
+  SIGABRT: `The store gave up on its data file. ${lookFirst}`,
   SIGKILL: 'Somebody killed it, or the system ran out of memory: see the kernel log, and `system.maxActive`.',
 }
 
@@ -43,14 +44,19 @@ export const supervise = (program: string, args: readonly string[], log: Log): P
     let isEnding = false
 
     const start = () => {
-      child = spawn(process.execPath, [...process.execArgv, program, ...args], {
+      const server = spawn(process.execPath, [...process.execArgv, program, ...args], {
         // A process group of its own: Ctrl-C reaches it once, through us.
         detached: true,
         stdio: ['inherit', 'inherit', 'inherit', 'ipc'],
         env: { ...allocator, ...process.env, [supervisedVariable]: 'true' },
       })
-      child.on('error', (error) => log.error({ error: error.message }, 'the server could not be started'))
-      child.on('exit', ended)
+      child = server
+      server.on('exit', ended)
+      server.on('error', (error) => {
+        if (server.pid !== undefined) return log.error({ error: error.message }, 'the server could not be reached')
+        log.error({ error: error.message }, 'the server could not be started')
+        ended(exitCodes.software, null) // it never ran, so it does not exit either
+      })
     }
 
     const ended = (code: number | null, signal: NodeJS.Signals | null) => {
@@ -59,10 +65,11 @@ export const supervise = (program: string, args: readonly string[], log: Log): P
       if (isEnding || !isCrash) return resolve(code ?? exitCodes.software)
       const now = performance.now()
       crashes = [...crashes.filter((at) => now - at < withinMs), now]
-      const advice = crashSignals[signal ?? ''] ?? 'See the lines above for the reason.'
-      log.error({ code, signal, crashes: crashes.length, advice }, 'the server crashed')
+      const next = crashSignals[signal ?? ''] ?? 'See the lines above for the reason.'
+      log.error({ code, signal, crashes: crashes.length, advice: next }, 'the server crashed')
       if (crashes.length > restarts) {
-        log.error({ restarts, withinMs }, 'the server crashes again and again; giving up')
+        const advice = signal === null || signal === 'SIGKILL' ? 'See the lines above for the reasons.' : mayBeDamaged
+        log.error({ restarts, withinMs, advice }, 'the server crashes again and again; giving up')
         return resolve(code ?? exitCodes.software)
       }
       setTimeout(() => (isEnding ? resolve(exitCodes.ok) : start()), Math.min(longestWaitMs, firstWaitMs * 2 ** (crashes.length - 1)))

@@ -313,6 +313,8 @@ export class SharedDocument extends ObservableV2<Events> {
     clearTimeout(this.#timer)
     this.doc.off('update', this.#changed)
     this.#provider?.destroy()
+    // Left alone it looks for clients that are gone every few seconds, and holds the document, for as long as the page lives.
+    if (this.#options.provider?.awareness === undefined) this.#provider?.awareness.destroy()
     this.#provider = undefined
   }
 

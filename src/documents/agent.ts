@@ -37,9 +37,14 @@ export interface AgentHost {
 
 type State = 'connecting' | 'live' | 'ended'
 
-interface Saving {
+interface Waiting {
   readonly resolve: () => void
   readonly reject: (error: Error) => void
+}
+
+/** Behind so many changes. */
+interface Saving extends Waiting {
+  readonly changes: number
 }
 
 const reconnectMs = 500
@@ -71,7 +76,10 @@ export class AgentSession {
   readonly #saving = new Map<number, Saving>()
   #barriers = 0
   readonly #statelessListeners = new Set<(payload: string) => void>()
-  #opened: Saving | undefined
+  #opened: Waiting | undefined
+  /** Changes of the agent so far, and how many of them are known to be on disk. */
+  #changes = 0
+  #savedChanges = 0
 
   private constructor(host: AgentHost, document: Address, options: AgentOptions) {
     this.#host = host
@@ -113,7 +121,7 @@ export class AgentSession {
     if (this.#state === 'ended') return Promise.reject(new TroupeError('document.unavailable', 'the session has ended'))
     return new Promise((resolve, reject) => {
       const number = ++this.#barriers
-      this.#saving.set(number, { resolve, reject })
+      this.#saving.set(number, { resolve, reject, changes: this.#changes })
       if (this.#state === 'live') this.#ask(number)
     })
   }
@@ -133,7 +141,8 @@ export class AgentSession {
   async close(): Promise<void> {
     if (this.#state === 'ended') return
     try {
-      if (this.#state === 'live') await this.saved()
+      // What was written while the document was away goes with it when it is back.
+      if (this.#state === 'live' || this.#changes > this.#savedChanges) await this.saved()
     } finally {
       this.leave()
     }
@@ -243,6 +252,7 @@ export class AgentSession {
   // ── what it says ───────────────────────────────────────────────────────────────────────────────────────────────
 
   #change(update: Uint8Array): void {
+    this.#changes++
     if (this.#state !== 'live') return // goes with the answer to what the document has
     if (!this.#isPulsing) return this.#say({ type: 'document.update', update, isAnswer: false })
     this.#held ??= { update, vector: Y.encodeStateVector(this.doc) }
@@ -296,8 +306,10 @@ export class AgentSession {
         return this.leave(reasonOf(decoder.decode(bytes)))
       case 'barrier': {
         const number = numberOf(bytes)
-        this.#saving.get(number)?.resolve()
+        const saving = this.#saving.get(number)
         this.#saving.delete(number)
+        if (saving !== undefined) this.#savedChanges = Math.max(this.#savedChanges, saving.changes)
+        saving?.resolve()
         return
       }
       case 'access':

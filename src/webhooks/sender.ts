@@ -18,9 +18,11 @@ export const bodyOf = ({ type, at, document, tenant, users, offset, to }: Docume
     data: { document, tenant, users, ...(offset === undefined ? {} : { offset }), ...(to === undefined ? {} : { to }) },
   })
 
-/** Whether a receiver wants to hear of it. */
-export const wants = ({ events, prefix }: Receiver, { type, document }: Pick<DocumentEvent, 'type' | 'document'>): boolean =>
-  events.includes(type) && document.startsWith(prefix)
+/** Whether a receiver wants to hear of it. A document that is renamed comes under its prefix as well as it leaves it. */
+export const wants = (
+  { events, prefix }: Receiver,
+  { type, document, to = '' }: Pick<DocumentEvent, 'type' | 'document' | 'to'>,
+): boolean => events.includes(type) && (document.startsWith(prefix) || to.startsWith(prefix))
 
 export interface SenderOptions {
   readonly receivers: readonly Receiver[]

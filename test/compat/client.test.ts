@@ -93,6 +93,22 @@ describe('the client library', () => {
     await other.saved()
     expect(textOf(other)).toBe('new words ')
   })
+
+  it('[LIB5] what is closed, or given up at a reset, holds no timer', async () => {
+    const shared = await openAs('short')
+    const over: string[] = []
+    const { awareness: first } = shared
+    first.on('destroy', () => over.push('first'))
+    write(shared, 'x')
+    await shared.saved()
+    const reset = new Promise((resolve) => shared.on('reset', resolve))
+    await fetch(`${server().http}/v1/documents/short/reset`, { method: 'POST' })
+    await reset
+    expect(over).toEqual(['first'])
+    shared.awareness.on('destroy', () => over.push('second'))
+    await shared.close()
+    expect(over).toEqual(['first', 'second'])
+  })
 })
 
 describe('the client library, where everybody has to log in', () => {

@@ -7,6 +7,7 @@ import { errorTable } from '../../actors/errors.ts'
 import { documentEventTypes } from '../../actors/webhook.ts'
 import { builtinCommands } from '../../src/bus/commands.ts'
 import { options } from '../../src/config.ts'
+import { closeTable } from '../../src/doors/closeCodes.ts'
 
 const root = fileURLToPath(new URL('../../', import.meta.url))
 const docs = readdirSync(join(root, 'docs'), { recursive: true, encoding: 'utf8' }).filter((name) => name.endsWith('.md'))
@@ -61,6 +62,17 @@ describe('the page of operations', () => {
     const metrics = [...files.join('').matchAll(/'((?:troupe|arqonbus)_\w+)'/g)].map(([, name = '']) => name)
     expect(metrics.length).toBeGreaterThan(20)
     expect(metrics.filter((name) => !textOf('docs/operations.md').includes(`\`${name}`))).toEqual([])
+  })
+})
+
+describe('the page of the first day', () => {
+  it('says what to show for every reason with which a client of documents is closed', () => {
+    const rows = textOf('docs/first-day.md')
+      .split('\n')
+      .filter((line) => line.startsWith('| '))
+      .join('\n')
+    const codes = Object.keys(closeTable).filter((code) => !code.startsWith('channel.'))
+    expect(codes.filter((code) => !new RegExp(`\`${code.replace('.', '\\.')}[\`:]`).test(rows))).toEqual([])
   })
 })
 

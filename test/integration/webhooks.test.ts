@@ -78,6 +78,29 @@ describe('webhooks', () => {
     await second.kill()
   })
 
+  it('[WW3] a receiver hears of a document that gets a name of its prefix, or loses it', async () => {
+    const troupe = await startTroupe(data.path, flags)
+    received.length = 0
+    const ask = (path: string, to?: string) =>
+      fetch(`${troupe.http}/v1/documents/${path}`, {
+        method: to === undefined ? 'PUT' : 'POST',
+        headers: { 'content-type': 'application/json' },
+        body: JSON.stringify(to === undefined ? { content: { t: 'x' } } : { to }),
+      })
+    await ask('drafts%2Fa')
+    await ask('drafts%2Fa/rename', 'notes/a')
+    await ask('notes%2Fa/rename', 'drafts/b')
+    await ask('drafts%2Fb/rename', 'drafts/c')
+    await ask('notes%2Fend')
+    await until(() => received.some(({ body }) => body.includes('notes/end')), 'the last one')
+    const heard = received.map(({ body }) => JSON.parse(body) as { type: string; data: { document: string; to?: string } })
+    expect(heard.filter(({ type }) => type === 'document.renamed').map(({ data }) => [data.document, data.to])).toEqual([
+      ['drafts/a', 'notes/a'],
+      ['notes/a', 'drafts/b'],
+    ])
+    await troupe.kill()
+  })
+
   it('[WW2] a receiver without a proper secret is refused at the start', async () => {
     const bad = JSON.stringify([{ name: 'site', url: 'https://example.org/', secret: 'whsec_short' }])
     await expect(startTroupe(temporaryDirectory().path, ['--set', `webhooks.receivers=${bad}`])).rejects.toThrow(/secret|exited|config/)
