@@ -1,7 +1,7 @@
 /** One request about the past of a document, while it is its turn: what to read, what the worker makes of it, what is written. */
 import type { Author, RequestKey } from '../crdt/change.ts'
 import { type ChangeGroup, joinGroups, packChanges, unpackChanges } from '../crdt/history.ts'
-import type { Material } from '../crdt/historyReplay.ts'
+import type { Material, Period } from '../crdt/historyReplay.ts'
 import type { Live, Reverted } from '../crdt/historyRevert.ts'
 import type { DocumentWork, Readable } from '../crdt/work.ts'
 import type { DocumentLog } from './documentLog.ts'
@@ -53,6 +53,7 @@ const dayMs = 24 * 3_600_000
 const defaultKeepMs = 90 * dayMs
 const defaultKeepBytes = 64 * mebibyte
 const defaultReplayBytes = 64 * mebibyte
+const defaultDiffBytes = 8 * mebibyte
 const defaultVersions = 1_000
 const defaultGapMs = 5 * 60_000
 const defaultGroups = 50
@@ -64,11 +65,11 @@ const rewrittenBytes = mebibyte
 /** What is too old goes when so much of the whole time has passed since, so that not each compaction prunes a little. */
 const overdueShare = 1 / 8
 
-/** Errors: `document.misfit` for what nests too deep to be shown. */
+/** Errors: `document.misfit` for what nests too deep to be shown, `document.history_too_large`. */
 const read = async <Value>(answer: Promise<Readable<Value>>): Promise<Value> => {
   const found = await answer
   if (found.ok) return found.value
-  throw new TroupeError('document.misfit', found.detail)
+  throw new TroupeError(found.isTooLarge ? 'document.history_too_large' : 'document.misfit', found.detail)
 }
 
 export class HistoryInquiry {
@@ -194,14 +195,18 @@ export class HistoryInquiry {
     const range = { from: start.offset, to: end.offset }
     if (start.version === undefined || !(await this.#isForgotten(start.version))) {
       const period = { after: start.offset, upTo: end.offset }
-      return { ...range, roots: await read(this.#work.run('historyDiff', await this.#material(start, end.offset), period, gapMs)) }
+      return { ...range, roots: await this.#compare(await this.#material(start, end.offset), period, gapMs) }
     }
     // What happened since is forgotten in part: the difference is there, but nobody knows who made it.
     const material = await this.#material(start)
     const { update } = await this.#show(end, false)
     const change = { offset: start.offset + 1, time: this.#now, author: { user: '', via: 'forgotten' }, update }
     const period = { after: start.offset, upTo: change.offset }
-    return { ...range, roots: await read(this.#work.run('historyDiff', { ...material, blocks: [packChanges([change])] }, period, gapMs)) }
+    return { ...range, roots: await this.#compare({ ...material, blocks: [packChanges([change])] }, period, gapMs) }
+  }
+
+  async #compare(material: Material, period: Period, gapMs: number) {
+    return read(this.#work.run('historyDiff', material, period, gapMs, this.#options.diffBytes ?? defaultDiffBytes))
   }
 
   // ── going back ─────────────────────────────────────────────────────────────────────────────────────────────────

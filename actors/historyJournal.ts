@@ -148,7 +148,7 @@ export class HistoryJournal {
       let bytes = 0
       const add = (block: Uint8Array) => {
         bytes += block.length
-        if (bytes > maxBytes) throw new TroupeError('document.history_too_large', `more than ${maxBytes} bytes`)
+        if (bytes > maxBytes) throw new TroupeError('document.history_too_large', `more than ${maxBytes} bytes of changes`)
         blocks.push(block)
       }
       const { offset: baseAt, update: base, place } = await this.#base(newest, from)

@@ -15,6 +15,8 @@ export interface HistoryOptions {
   readonly keepBytes?: number
   /** Most bytes of changes that one request replays. Default 64 MiB. */
   readonly replayBytes?: number
+  /** Most that one difference tells, about as JSON. Default 8 MiB. */
+  readonly diffBytes?: number
   /** Most named versions of one document. Default 1 000. */
   readonly versions?: number
 }

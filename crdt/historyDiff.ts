@@ -29,6 +29,7 @@ import {
 } from './content.ts'
 import { Formatting } from './historyFormat.ts'
 import { type By, type Edit, type Material, type Period, type Traced, trace } from './historyReplay.ts'
+import { TooLarge } from './jsonValue.ts'
 
 export interface Step {
   readonly retain?: number
@@ -66,13 +67,42 @@ interface Piece {
   readonly deletedBy: By | undefined
 }
 
+/** What a step or a key has beside its value, as JSON. */
+const frameBytes = 32
+/** Of `by` without its names. */
+const byBytes = 96
+
+const byLength = (by: By | undefined): number => (by === undefined ? 0 : byBytes + by.author.user.length + by.author.via.length)
+
+const lengthOf = (value: Value): number =>
+  typeof value === 'string' ? value.length : value === undefined ? 0 : JSON.stringify(value).length
+
+/** How much has been found, about as long as it will be as JSON: it must end before it takes the memory of the whole program. */
+class Meter {
+  readonly #most: number
+  #left: number
+
+  constructor(most: number) {
+    this.#most = most
+    this.#left = most
+  }
+
+  /** Throws `TooLarge`. */
+  count(bytes: number): void {
+    this.#left -= bytes
+    if (this.#left < 0) throw new TooLarge(`the difference has more than ${this.#most} bytes`)
+  }
+}
+
 class Comparison {
   readonly #traced: Traced
+  readonly #meter: Meter
   /** Of the type that is looked at. */
   #depth = 0
 
-  constructor(traced: Traced) {
+  constructor(traced: Traced, meter: Meter) {
     this.#traced = traced
+    this.#meter = meter
   }
 
   roots(): Readonly<Record<string, Difference>> {
@@ -117,7 +147,7 @@ class Comparison {
   }
 
   #sequence(type: AnyType): readonly Step[] {
-    const steps = new Steps()
+    const steps = new Steps(this.#meter)
     const formatting = new Formatting(this.#traced)
     for (let item = type._start; item !== null; item = item.right) {
       if (item.content instanceof Y.ContentFormat) formatting.pass(item, item.content)
@@ -148,14 +178,18 @@ class Comparison {
       const type = item.content.type as AnyType
       return { insert: this.#typeOf(type) ?? headOf(type) }
     }
-    return runOf(item, from, to, this.#before) as Shown // a run has one of both
+    const shown = runOf(item, from, to, this.#before) as Shown // a run has one of both
+    this.#meter.count(lengthOf(shown.insert ?? shown.values))
+    return shown
   }
 
   #keys(type: AnyType): Readonly<Record<string, KeyChange>> {
     const keys: [string, KeyChange][] = []
     for (const [key, newest] of type._map) {
       const found = this.#key(newest)
-      if (found !== undefined) keys.push([key, found])
+      if (found === undefined) continue
+      this.#meter.count(frameBytes + key.length + byLength(found.by) + lengthOf(found.before) + lengthOf(found.after))
+      keys.push([key, found])
     }
     return byName(keys)
   }
@@ -196,7 +230,12 @@ const isSame = (a: unknown, b: unknown): boolean => a === b || JSON.stringify(a)
 
 /** Steps as they are found; neighbours that are alike become one. */
 class Steps {
+  readonly #meter: Meter
   readonly #all: Step[] = []
+
+  constructor(meter: Meter) {
+    this.#meter = meter
+  }
 
   /** What is as it was at the end goes without saying. */
   get all(): readonly Step[] {
@@ -219,8 +258,12 @@ class Steps {
   push(step: Step): void {
     const last = this.#all.at(-1)
     const joined = last && joinSteps(last, step)
-    if (joined === undefined) this.#all.push(step)
-    else this.#all[this.#all.length - 1] = joined
+    if (joined !== undefined) {
+      this.#all[this.#all.length - 1] = joined
+      return
+    }
+    this.#meter.count(frameBytes + byLength(step.by) + lengthOf(step.attributes))
+    this.#all.push(step)
   }
 }
 
@@ -231,16 +274,26 @@ const joinSteps = (last: Step, step: Step): Step | undefined => {
     if (typeof last[key] === 'string' && typeof step[key] === 'string') return { ...last, [key]: last[key] + step[key] }
   for (const key of ['values', 'deleted_values'] as const) {
     const [a, b] = [last[key], step[key]]
-    if (a !== undefined && b !== undefined) return { ...last, [key]: [...a, ...b] }
+    if (a === undefined || b === undefined) continue
+    for (const value of b) (a as Value[]).push(value) // made here, by `runOf`; a copy each time would take 100 000 neighbours seconds
+    return last
   }
   return undefined
 }
 
-/** What the period did; `gapMs` as in `trace`. Throws `Unreadable` for what nests too deep to be shown. */
-export const diff = (material: Material, period: Period, gapMs: number): Readonly<Record<string, Difference>> => {
+/**
+ * What the period did; `gapMs` as in `trace`. Throws `Unreadable` for what nests too deep to be shown, `TooLarge` where about more than
+ * `mostBytes` would have to be told.
+ */
+export const diff = (
+  material: Material,
+  period: Period,
+  gapMs: number,
+  mostBytes = Number.POSITIVE_INFINITY,
+): Readonly<Record<string, Difference>> => {
   const traced = trace(material, period, { gapMs })
   try {
-    return new Comparison(traced).roots()
+    return new Comparison(traced, new Meter(mostBytes)).roots()
   } finally {
     traced.doc.destroy()
   }

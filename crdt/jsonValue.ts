@@ -21,6 +21,9 @@ export const scalarJson = (value: unknown): Json => {
 /** Why something cannot be read or done, with a text for people. */
 export class Unreadable extends Error {}
 
+/** There is more of it than one answer may have. */
+export class TooLarge extends Unreadable {}
+
 /**
  * How much one request may look at. `JSON.stringify` overflows the stack at some thousand levels; a document of 10 MB has a million
  * values.

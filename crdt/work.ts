@@ -9,13 +9,15 @@ import { diff as historyDiff } from './historyDiff.ts'
 import { view as historyView } from './historyReplay.ts'
 import { restore as historyRestore, rollback as historyRollback } from './historyRevert.ts'
 import { editJson } from './jsonEdit.ts'
-import { Unreadable } from './jsonValue.ts'
+import { TooLarge, Unreadable } from './jsonValue.ts'
 import { inspect } from './packedInspection.ts'
 import { encodeContent, readContent } from './read.ts'
 import { splitUpdates } from './split.ts'
 
 /** What a document cannot be shown for is an answer, too: an error that comes from another thread has lost its class. */
-export type Readable<Value> = { readonly ok: true; readonly value: Value } | { readonly ok: false; readonly detail: string }
+export type Readable<Value> =
+  | { readonly ok: true; readonly value: Value }
+  | { readonly ok: false; readonly detail: string; readonly isTooLarge?: true }
 
 const readable =
   <Given extends readonly unknown[], Value>(read: (...given: Given) => Value) =>
@@ -23,7 +25,8 @@ const readable =
     try {
       return { ok: true, value: read(...given) }
     } catch (reason) {
-      if (reason instanceof Unreadable) return { ok: false, detail: reason.message }
+      if (reason instanceof Unreadable)
+        return { ok: false, detail: reason.message, ...(reason instanceof TooLarge && { isTooLarge: true }) }
       throw reason
     }
   }

@@ -23,5 +23,6 @@ export const historyOptions = (documents: Config['documents']): HistoryOptions =
   keepMs: documents.historyMs,
   keepBytes: documents.historyBytes,
   replayBytes: documents.historyReplayBytes,
+  diffBytes: documents.historyDiffBytes,
   versions: documents.historyVersions,
 })

@@ -306,6 +306,11 @@ const authorOf = ({ user = '', via = 'server' }: ChangedBy): Author => ({ user, 
 
 /** Errors: `command.bad_parameters`. */
 const checkedOperations = (given: readonly Operation[]): readonly Operation[] => {
+  // They go on as JSON, which would say `null` instead.
+  JSON.stringify(given, (name, value: unknown) => {
+    if (typeof value !== 'number' || Number.isFinite(value)) return value
+    throw new TroupeError('command.bad_parameters', `${name}: ${value} is no number of JSON`)
+  })
   const parsed = operationsSchema.safeParse(given)
   if (parsed.success) return parsed.data
   throw new TroupeError(

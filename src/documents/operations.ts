@@ -1,6 +1,6 @@
 /** Operations on documents (crdt/operations.ts) as they come from outside. */
 import { z } from 'zod'
-import type { Json } from '../../crdt/jsonValue.ts'
+import { isJsonObject, type Json, type JsonObject } from '../../crdt/jsonValue.ts'
 import type { Operation } from '../../crdt/operations.ts'
 
 const position = z.int().min(0)
@@ -12,7 +12,11 @@ const path = z
 export const json: z.ZodType<Json> = z.any().refine((given) => given !== undefined, 'required')
 const value = json
 const as = z.enum(['text', 'plain', 'xml']).optional().describe('How the value is kept; without it objects and arrays are shared')
-const attributes = z.record(z.string(), json)
+/** A record of zod leaves out `__proto__` without a word; here it stays, and whoever applies the operation refuses it. */
+export const jsonObject = z
+  .custom<JsonObject>((given) => isJsonObject(given as Json), 'must be an object')
+  .meta({ type: 'object', additionalProperties: {} })
+const attributes = jsonObject
 const index = position.describe('UTF-16 units from the beginning of the text')
 const length = position.describe('UTF-16 units')
 

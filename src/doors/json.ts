@@ -52,6 +52,13 @@ export const isDeeperThan = (text: string, most: number): boolean => {
 export const isJsonObject = (value: Json | undefined): value is JsonObject =>
   typeof value === 'object' && value !== null && !Array.isArray(value)
 
+/** A number that may be beyond ±1.8e308: three digits of exponent, or as many digits as two of them need to get there. In strings, too. */
+const mayOverflow = /[eE]\+?\d{3}|(?<!\d)\d{200}/
+
+/** JSON has no infinity: what `1e999` is parsed to would be spelled `null` by whoever passes it on. */
+const hasInfinity = (value: Json): boolean =>
+  typeof value === 'object' && value !== null ? Object.values(value).some(hasInfinity) : value === Infinity || value === -Infinity
+
 /** Never throws. Refusals: `message.too_large`, `message.malformed`. */
 export const parseJson = (text: string, { bytes, depth, bytesOption, depthOption = 'bus.depth' }: JsonLimits): ParsedJson => {
   // A UTF-16 unit is one byte at least and three at most, so most texts need no counting.
@@ -59,11 +66,15 @@ export const parseJson = (text: string, { bytes, depth, bytesOption, depthOption
     return { refusal: refusalOf('message.too_large', `at most ${bytes} bytes`, `${bytesOption} ${bytes}`) }
   if (isDeeperThan(text, depth))
     return { refusal: refusalOf('message.malformed', `nested deeper than ${depth} levels`, `${depthOption} ${depth}`) }
+  let value: Json
   try {
-    return { value: JSON.parse(text) as Json } // what JSON.parse makes
+    value = JSON.parse(text) as Json // what JSON.parse makes
   } catch {
     return { refusal: refusalOf('message.malformed', 'not JSON') }
   }
+  if (mayOverflow.test(text) && hasInfinity(value))
+    return { refusal: refusalOf('message.malformed', 'a number is beyond what can be kept, ±1.8e308') }
+  return { value }
 }
 
 /** Never throws. Refusals: `message.too_large`, `message.malformed`. */

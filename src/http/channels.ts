@@ -29,6 +29,7 @@ import { revocationData } from '../auth/revokeCommand.ts'
 import { excess } from '../bus/frameLimit.ts'
 import type { Config } from '../config.ts'
 import { isoTime } from '../doors/times.ts'
+import { takeBodies } from './bodies.ts'
 import { preflightHeaders } from './cors.ts'
 import { errorBody } from './errors.ts'
 import { batchBody, idempotencyKey, type MessageBody, messageBody, read, readObject } from './parameters.ts'
@@ -167,11 +168,8 @@ class ChannelRoutes {
   register(app: FastifyInstance): void {
     const { messageBytes } = this.#options.config.bus
     takeVisits(app, this.#options, this.#options.config.origins)
-    // Only JSON is taken: a page of another origin could send any other type without asking first (Fetch §2.2.2).
-    app.removeAllContentTypeParsers()
     // Twice as much comes in as is taken, so that what is somewhat too large is refused in full words.
-    const body = { parseAs: 'string' as const, bodyLimit: 2 * messageBytes }
-    app.addContentTypeParser('application/json', body, (_request, text, done) => done(null, text))
+    takeBodies(app, { json: ['application/json'], bodyLimit: 2 * messageBytes })
     for (const route of commandRoutes) app.route({ method: route.method, url: route.url, handler: this.command(route) })
     app.post(`${channelUrl}/messages`, this.publish)
     app.get('/v1/revocations', this.revocations)

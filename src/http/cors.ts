@@ -6,12 +6,14 @@ import { TroupeError } from '../../actors/errors.ts'
 
 type Headers = Readonly<Record<string, string>>
 
+const exposedHeaders = { 'access-control-expose-headers': 'document-offset, etag, location, retry-after' }
+
 /** What the answer to a request from `origin` says. Errors: `connection.origin`. */
 export const corsHeaders = (origins: readonly string[], origin: string | undefined): Headers => {
-  if (origins.length === 0) return { 'access-control-allow-origin': '*', 'access-control-expose-headers': 'etag, retry-after' }
+  if (origins.length === 0) return { 'access-control-allow-origin': '*', ...exposedHeaders }
   if (origin === undefined) return { vary: 'origin' } // not a page
   if (!origins.includes(origin)) throw new TroupeError('connection.origin', origin)
-  return { 'access-control-allow-origin': origin, 'access-control-expose-headers': 'etag, retry-after', vary: 'origin' }
+  return { 'access-control-allow-origin': origin, ...exposedHeaders, vary: 'origin' }
 }
 
 /** The answer to the question before a request that is not simple. */

@@ -101,7 +101,7 @@ export const documentContentRoutes = ({ work, edits }: DocumentContentNeeds): Do
       root: z.string().max(1_000).optional().describe('Name of a root; without it all of them, or the only one that has this form'),
       since: z
         .string()
-        .max(1024 * 1024)
+        .max(8 * 1024)
         .optional()
         .describe('For `update`: only what somebody with this state vector lacks; base64'),
     }),
@@ -188,7 +188,10 @@ export const documentContentRoutes = ({ work, edits }: DocumentContentNeeds): Do
     operation: 'broadcastToDocument',
     tag,
     summary: 'Send a text to everybody who has the document open; it is not stored',
-    body: { schema: z.strictObject({ payload: z.string() }), isRequired: true },
+    body: {
+      schema: z.strictObject({ payload: z.string().refine((text) => text.isWellFormed(), 'has half of a surrogate pair') }),
+      isRequired: true,
+    },
     answers: { 202: { description: 'On its way' } },
     needs: 'document:NAME:write',
     demands: 'write',

@@ -6,7 +6,15 @@ import type { Difference, KeyChange, Step } from '../../crdt/historyDiff.ts'
 import type { By } from '../../crdt/historyReplay.ts'
 import { isoTime } from '../doors/times.ts'
 
-const byBody = ({ author, began, ended }: By) => ({ ...author, began_at: isoTime(began), ended_at: isoTime(ended) })
+const bodyOf = ({ author, began, ended }: By) => ({ ...author, began_at: isoTime(began), ended_at: isoTime(ended) })
+
+/** Thousands of steps have the same few, also as objects: spelled once. */
+const bodies = new WeakMap<By, object>()
+const byBody = (by: By): object => {
+  const body = bodies.get(by) ?? bodyOf(by)
+  bodies.set(by, body)
+  return body
+}
 
 const withBy = <Given extends { readonly by?: By }>(given: Given) => ({ ...given, ...(given.by && { by: byBody(given.by) }) })
 

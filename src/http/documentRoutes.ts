@@ -4,15 +4,15 @@
  */
 
 import type { FastifyInstance, FastifyPluginAsync, FastifyReply, FastifyRequest } from 'fastify'
+import { z } from 'zod'
 import { TroupeError } from '../../actors/errors.ts'
 import type { Json } from '../../actors/output.ts'
 import type { RequestKey } from '../../crdt/change.ts'
-
 import type { Config } from '../config.ts'
 import { requestKey } from '../documents/requestKey.ts'
 import { parseJson } from '../doors/json.ts'
 import { type ApiReply, paramsOf, routerPath } from './apiRoute.ts'
-
+import { takeBodies } from './bodies.ts'
 import { type DocumentRoute, DocumentSession, repeatable } from './documentSession.ts'
 import { RefusedRequest } from './errors.ts'
 import { idempotencyKey, read } from './parameters.ts'
@@ -25,6 +25,8 @@ export interface DocumentRoutesOptions extends VisitsOptions {
 
 const binaryType = 'application/octet-stream'
 const jsonTypes = ['application/json', 'application/json-patch+json']
+/** Of routes that take no body: whoever deletes with `{"purge": true}` believes that it is gone for good. */
+const nothing = z.strictObject({})
 
 class DocumentRoutes {
   readonly #options: DocumentRoutesOptions
@@ -43,6 +45,7 @@ class DocumentRoutes {
       const document = hasName ? new DocumentSession(session, params.name as string) : (undefined as never) // no such route reads it
       if (demands !== undefined) await document.demand(demands)
       const query = route.query === undefined ? {} : read(route.query, request.query)
+      checkConditions(route, request)
       const { body, bytes } = this.#body(route, request)
       const key = this.#key(route, document, request, query)
       return send(reply, await route.handle({ session, document, query, body, bytes, key, params, request }))
@@ -67,8 +70,6 @@ class DocumentRoutes {
   /** Errors: `http.unsupported_type`, `message.malformed`, `message.too_large`, `command.bad_parameters`. */
   #body({ body }: DocumentRoute, request: FastifyRequest): { readonly body: unknown; readonly bytes: Uint8Array | undefined } {
     const given = request.body
-    const encoding = request.headers['content-encoding'] ?? 'identity'
-    if (encoding !== 'identity') throw new TroupeError('http.unsupported_type', `content-encoding: ${encoding}`)
     const isEmpty = given === undefined || given === null || given === '' || (given instanceof Uint8Array && given.length === 0)
     if (isEmpty) {
       if (body?.isRequired === true) throw new TroupeError('message.malformed', 'the body is missing')
@@ -78,11 +79,9 @@ class DocumentRoutes {
       if (body?.isBinary !== true) throw new TroupeError('http.unsupported_type', `${binaryType} is not taken here`)
       return { body: undefined, bytes: given }
     }
-    if (body?.schema === undefined) {
-      if (body?.isBinary === true) throw new TroupeError('http.unsupported_type', `only ${binaryType} is taken here`)
-      return { body: undefined, bytes: undefined }
-    }
-    return { body: read(body.schema, this.#json(given as string)), bytes: undefined } // as the parsers below leave it
+    if (body?.schema === undefined && body?.isBinary === true)
+      throw new TroupeError('http.unsupported_type', `only ${binaryType} is taken here`)
+    return { body: read(body?.schema ?? nothing, this.#json(given as string)), bytes: undefined } // as the parsers below leave it
   }
 
   #json(text: string): Json {
@@ -101,10 +100,7 @@ class DocumentRoutes {
     const { limits, origins } = this.#options.config
     const { messageBytes } = limits
     takeVisits(app, this.#options, origins, (error, request) => explained(error, request, messageBytes))
-    // Nothing that a page of another origin could send without asking first (Fetch §2.2.2), as for channels.
-    app.removeAllContentTypeParsers()
-    app.addContentTypeParser(jsonTypes, { parseAs: 'string', bodyLimit: messageBytes }, (_request, text, done) => done(null, text))
-    app.addContentTypeParser(binaryType, { parseAs: 'buffer', bodyLimit: messageBytes }, (_request, bytes, done) => done(null, bytes))
+    takeBodies(app, { json: jsonTypes, binary: [binaryType], bodyLimit: messageBytes })
     for (const route of this.#options.routes)
       app.route({ method: route.method, url: routerPath(route.path), bodyLimit: messageBytes, handler: this.#handler(route) })
   }
@@ -117,6 +113,12 @@ const explained = (error: unknown, { headers }: FastifyRequest, messageBytes: nu
   if (code === 'FST_ERR_CTP_BODY_TOO_LARGE') return new TroupeError('message.too_large', rule, { rule })
   if (code === 'FST_ERR_CTP_INVALID_MEDIA_TYPE') return new TroupeError('http.unsupported_type', headers['content-type'] ?? 'none is named')
   return error
+}
+
+/** Whoever sends one wants nothing done unless it holds; passed over, a delete would take what others have written since. Errors: `command.bad_parameters`. */
+const checkConditions = ({ method, headers = {} }: DocumentRoute, request: FastifyRequest): void => {
+  if (method === 'GET' || request.headers['if-match'] === undefined || 'If-Match' in headers) return
+  throw new TroupeError('command.bad_parameters', 'If-Match: not taken here')
 }
 
 const send = (reply: FastifyReply, { status = 200, headers = {}, type, body }: ApiReply): unknown => {

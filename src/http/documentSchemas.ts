@@ -1,7 +1,8 @@
 /** What routes about documents take and answer; the description for programs (openapi.ts) is made of these. */
 import { z } from 'zod'
 import type { DocumentDescription } from '../../actors/documentMessages.ts'
-import { json, operations } from '../documents/operations.ts'
+import type { Json } from '../../crdt/jsonValue.ts'
+import { jsonObject, operations } from '../documents/operations.ts'
 import { isoTime } from '../doors/times.ts'
 
 export const epoch = z.string().describe('Identity of the history; empty before the first change')
@@ -60,14 +61,15 @@ export const describe = ({ isFull, createdAt, createdBy, updatedAt, deleted, ren
   ...(damage !== undefined && { damage }),
 })
 
-const root = json.refine(
-  (value) => typeof value === 'string' || (typeof value === 'object' && value !== null),
-  'must be an object, an array or a text',
-)
+const isRoot = (value: Json): boolean => typeof value === 'string' || (typeof value === 'object' && value !== null)
+const roots = jsonObject.superRefine((content, { addIssue }) => {
+  for (const [name, value] of Object.entries(content))
+    if (!isRoot(value)) addIssue({ code: 'custom', path: [name], message: 'must be an object, an array or a text' })
+})
 
 /** What a document begins with: nothing, or one of these. */
 export const initial = z.strictObject({
-  content: z.record(z.string(), root).optional().describe('Roots by their names: objects, arrays, texts'),
+  content: roots.optional().describe('Roots by their names: objects, arrays, texts'),
   operations: operations.optional().describe('As for PATCH, on an empty document'),
   update: base64.optional(),
 })

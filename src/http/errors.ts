@@ -5,13 +5,14 @@
  *
  * `retry_after` is in seconds and stands in `Retry-After`, too. 401 names the scheme (RFC 6750 §3).
  */
+import { STATUS_CODES } from 'node:http'
 import type { FastifyReply } from 'fastify'
 import { refusalOf } from '../../actors/clientAccess.ts'
 import { type ErrorCode, isTroupeError, TroupeError } from '../../actors/errors.ts'
 import type { Refusal } from '../../actors/output.ts'
 import type { Log } from '../../actors/world.ts'
 
-export type HttpStatus = 400 | 401 | 403 | 404 | 405 | 409 | 410 | 412 | 413 | 415 | 422 | 429 | 500 | 503 | 504
+export type HttpStatus = 400 | 401 | 403 | 404 | 405 | 408 | 409 | 410 | 412 | 413 | 415 | 422 | 429 | 431 | 500 | 503 | 504
 
 const statuses: Readonly<Record<ErrorCode, HttpStatus>> = {
   'actor.unknown_kind': 404,
@@ -89,6 +90,8 @@ const statuses: Readonly<Record<ErrorCode, HttpStatus>> = {
   'http.not_found': 404,
   'http.method_not_allowed': 405,
   'http.bad_request': 400,
+  'http.head_too_large': 431,
+  'http.too_slow': 408,
   'http.unsupported_type': 415,
   'http.failed': 500,
 }
@@ -170,4 +173,19 @@ export const sendError = (reply: FastifyReply, error: unknown, log: Log): Refusa
     .headers(headers)
     .send({ error: errorBody(refusal) })
   return refusal
+}
+
+/** What Node says about bytes that it cannot take for a request. */
+const unreadable: Readonly<Record<string, readonly [code: ErrorCode, detail?: string]>> = {
+  HPE_HEADER_OVERFLOW: ['http.head_too_large'],
+  ERR_HTTP_REQUEST_TIMEOUT: ['http.too_slow'],
+}
+
+/** The answer to such bytes, with its head: there is no request that Fastify could answer. */
+export const rawRefusal = ({ code = '' }: NodeJS.ErrnoException): string => {
+  const [known, detail] = unreadable[code] ?? ['http.bad_request', 'it is no HTTP/1.1']
+  const body = JSON.stringify({ error: errorBody({ code: known, message: new TroupeError(known, detail).message }) })
+  const status = statuses[known]
+  const head = ['connection: close', 'content-type: application/json; charset=utf-8', `content-length: ${Buffer.byteLength(body)}`]
+  return [`HTTP/1.1 ${status} ${STATUS_CODES[status]}`, ...head, '', body].join('\r\n')
 }

@@ -18,7 +18,7 @@ import { type EventEncoder, positionsOf, sseManners } from '../doors/sse.ts'
 import { corsHeaders } from './cors.ts'
 import { sendError } from './errors.ts'
 import { EventSink } from './eventSink.ts'
-import { eventsQuery, read, streamNames } from './parameters.ts'
+import { checkQuery, eventsQuery, read, streamNames } from './parameters.ts'
 
 export type Tell = (message: SocketMessage) => void
 
@@ -48,6 +48,7 @@ export const eventRoutes = ({ identify, connect, encoder, traffic, random, log, 
   const open = async (request: FastifyRequest, reply: FastifyReply): Promise<void> => {
     const headers = corsHeaders(config.origins, request.headers.origin)
     reply.headers(headers)
+    checkQuery(request.url)
     const visitor = await identify(request.raw)
     const { name } = request.params as { name?: string }
     const { channel, rewind, presence, last_event_id } = read(eventsQuery, request.query)

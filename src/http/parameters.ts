@@ -76,6 +76,17 @@ export const read = <Schema extends z.ZodType>(schema: Schema, value: unknown): 
   throw new TroupeError('command.bad_parameters', wrong.join('; '))
 }
 
+/** What is no UTF-8 would be taken as it stands, `%FF` for a name of three letters. Errors: `http.bad_request`. */
+export const checkQuery = (url: string): void => {
+  const from = url.indexOf('?')
+  if (from === -1) return
+  try {
+    decodeURIComponent(url.slice(from))
+  } catch {
+    throw new TroupeError('http.bad_request', 'the query is not percent-encoded as UTF-8')
+  }
+}
+
 /** A body of JSON; without one, an empty object. Errors: `message.too_large`, `message.malformed`. */
 export const readObject = (text: unknown, limits: JsonLimits): JsonObject => {
   if (typeof text !== 'string' || text === '') return {}

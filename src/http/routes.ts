@@ -1,4 +1,4 @@
-/** The HTTP side: health, readiness, status, version, metrics, channels over REST and SSE, example pages. */
+/** The HTTP side: health, readiness, status, version, metrics, documents, channels over REST and SSE, example pages. */
 import { existsSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import fastifyStatic from '@fastify/static'
@@ -14,7 +14,7 @@ export interface HttpState extends ServerState {
   readonly log: Log
   readonly metrics: Metrics
   readonly examples: boolean
-  /** More routes: those of channels. */
+  /** More routes: those of documents and channels. */
   readonly routes: readonly FastifyPluginAsync[]
 }
 
@@ -29,6 +29,11 @@ const index = {
   pubsub: '/ws',
   arqonbus: '/arqonbus',
   documents: '/docs/{name}',
+  hocuspocus: '/hocuspocus',
+  document_list: '/v1/documents',
+  document: '/v1/documents/{name}',
+  content: '/v1/documents/{name}/content',
+  history: '/v1/documents/{name}/history',
   channels: '/v1/channels',
   messages: '/v1/channels/{name}/messages',
   events: '/v1/channels/{name}/events',

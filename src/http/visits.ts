@@ -4,6 +4,7 @@ import type { FastifyInstance, FastifyRequest } from 'fastify'
 import type { Visitor } from '../auth/visitors.ts'
 import { corsHeaders } from './cors.ts'
 import { sendError } from './errors.ts'
+import { checkQuery } from './parameters.ts'
 import type { HttpSession, HttpSessions } from './session.ts'
 
 export interface VisitsOptions {
@@ -33,6 +34,7 @@ export const takeVisits = (
   app.addHook('onRequest', async (request, reply) => {
     reply.headers({ 'cache-control': 'no-store', ...corsHeaders(origins, request.headers.origin) })
     if (request.method === 'OPTIONS') return
+    checkQuery(request.url)
     request.session = await sessions.open(await identify(request.raw))
   })
   app.setErrorHandler((error, request, reply) => {

@@ -50,6 +50,26 @@ describe('a text of a client', () => {
     )
   })
 
+  it('has no number that would be infinite, and as large ones as can be kept', () => {
+    const largest = ['1.7976931348623157e308', `${'1'.repeat(309)}`, `-${'1'.repeat(250)}e58`, '1E+308', '0e999', '1e-999']
+    for (const number of largest) expect([number, codeOf(`{"a":${number}}`)]).toEqual([number, undefined])
+    const infinite = ['1e999', '-1e999', '1E+309', '0.1e0310', '1'.repeat(310), `${'1'.repeat(250)}e60`, '[[1e400]]', '{"b":1e309}']
+    for (const number of infinite) expect([number, codeOf(`{"a":${number}}`)]).toEqual([number, 'message.malformed'])
+    expect(codeOf('{"a":"1e999"}')).toBeUndefined()
+  })
+
+  it('loses no number on the way', () => {
+    const digits = fc.array(fc.nat(9), { minLength: 1, maxLength: 320 }).map((all) => all.join(''))
+    const numbers = fc.tuple(digits, fc.constantFrom('', '.5'), fc.constantFrom('', 'e', 'E+', 'e-'), fc.nat(400))
+    fc.assert(
+      fc.property(numbers, ([whole, part, mark, exponent]) => {
+        const number = `1${whole}${part}${mark === '' ? '' : `${mark}${exponent}`}`
+        expect([number, codeOf(`{"a":${number}}`) !== undefined]).toEqual([number, !Number.isFinite(Number(number))])
+      }),
+      { numRuns: 300 },
+    )
+  })
+
   it('may be anything at all without an error', () => {
     const brackets = fc.array(fc.constantFrom('{', '}', '[', ']', '"', '\\', ':', ',', '1', 'a')).map((parts) => parts.join(''))
     fc.assert(fc.property(fc.oneof(brackets, fc.string()), (text) => void parseObject(text, limits)))

@@ -22,7 +22,7 @@ describe('the status of an error', () => {
       const status = statusOf(code)
       expect([code, status >= 400 && status < 600]).toEqual([code, true])
       // What may be tried again unchanged is not a fault of the client.
-      if (errorTable[code].retry) expect([code, [429, 500, 503].includes(status)]).toEqual([code, true])
+      if (errorTable[code].retry) expect([code, [408, 429, 500, 503].includes(status)]).toEqual([code, true])
     }
   })
 

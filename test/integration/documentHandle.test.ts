@@ -72,6 +72,15 @@ describe('a document of the program', () => {
     expect(await document.get()).toEqual({ m: { a: 1 } })
   })
 
+  it('[DAP2] takes no number that JSON does not have, for it would be stored as null', async () => {
+    const document = troupe.document('handle/numbers')
+    for (const value of [Number.NaN, Number.POSITIVE_INFINITY, { a: [Number.NEGATIVE_INFINITY] }]) {
+      await expect(document.edit([{ op: 'add', path: '/m/a', value }])).rejects.toEqual(code('command.bad_parameters'))
+      await expect(document.create({ operations: [{ op: 'add', path: '/m/a', value }] })).rejects.toEqual(code('command.bad_parameters'))
+    }
+    await expect(document.get()).rejects.toEqual(code('document.unknown'))
+  })
+
   it('[DAP3] is changed by many at once, and nothing is lost; all of it bears one client id', async () => {
     const document = troupe.document('handle/three')
     await document.edit([{ op: 'add', path: '/counts/n', value: 0 }])
@@ -238,6 +247,25 @@ describe('an agent', () => {
     await agent.saved()
     expect(await troupe.document('agent/five').get('text')).toBe('before and after')
     await until(async () => (await troupe.document('agent/five').participants()).length === 1, 'its presence')
+  })
+
+  it('[DAG8] that is closed while the document is away leaves when what it wrote is on disk', async () => {
+    const agent = await open('agent/eight')
+    agent.doc.getText('text').insert(0, 'before ')
+    await agent.saved()
+    troupe.stop('document/agent/eight')
+    await until(() => !agent.isLive, 'the agent without its document')
+    agent.doc.getText('text').insert(7, 'and after')
+    await agent.close()
+    expect(await troupe.document('agent/eight').get('text')).toBe('before and after')
+
+    const idle = await open('agent/eight')
+    troupe.stop('document/agent/eight')
+    await until(() => !idle.isLive, 'the other one without its document')
+    const closing = idle.close()
+    expect(idle.isLive).toBe(false) // it has nothing to wait for
+    await closing
+    expect(await idle.ended).toBeUndefined()
   })
 
   it('[DAG6] may write faster than the document takes it in', async () => {

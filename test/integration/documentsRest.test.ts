@@ -1,8 +1,8 @@
 /** Documents over HTTP: the built program, a real disk, and an editor that has the document open. Every answer fits the description. */
 import { afterEach, beforeAll, describe, expect, it } from 'vitest'
 import * as Y from 'yjs'
-import { z } from 'zod'
 import { emptyUpdate } from '../../crdt/update.ts'
+import { ApiDescription } from '../support/description.ts'
 import { closeEditors, openEditor, synced } from '../support/editors.ts'
 import { secret, tokenOf } from '../support/http.ts'
 import { serve } from '../support/service.ts'
@@ -19,27 +19,13 @@ interface Answer {
   readonly bytes: Uint8Array
 }
 
-// biome-ignore lint/suspicious/noExplicitAny: a description of an API
-let api: any
+let description: ApiDescription
 beforeAll(async () => {
-  api = await (await fetch(`${server().http}/v1/openapi.json`)).json()
+  description = await ApiDescription.of(server().http)
 })
 afterEach(closeEditors)
 
 const pathOf = (name: string, rest = ''): string => `/v1/documents/${encodeURIComponent(name)}${rest}`
-
-/** The answer is one that the description names for this path and method. */
-const checkAnswer = (method: string, path: string, { status, body, headers }: Answer): void => {
-  const plain = (path.split('?')[0] ?? '').replace(/^\/v1\/documents\/[^/]+/, '/v1/documents/{name}')
-  const operation = api.paths[plain]?.[method.toLowerCase()]
-  expect([method, plain, operation === undefined]).toEqual([method, plain, false])
-  const found = operation.responses[status] ?? (status >= 400 ? api.components.responses.Error : undefined)
-  expect([method, plain, status, found === undefined]).toEqual([method, plain, status, false])
-  const schema = found.content?.['application/json']?.schema
-  if (schema === undefined || !headers.get('content-type')?.startsWith('application/json')) return
-  const parsed = z.fromJSONSchema(schema).safeParse(body)
-  expect([method, plain, parsed.error?.issues ?? []]).toEqual([method, plain, []])
-}
 
 const call = async (method: string, path: string, given?: unknown, headers: Record<string, string> = {}): Promise<Answer> => {
   const isBytes = given instanceof Uint8Array
@@ -51,7 +37,7 @@ const call = async (method: string, path: string, given?: unknown, headers: Reco
   const text = new TextDecoder().decode(bytes)
   const isJson = response.headers.get('content-type')?.startsWith('application/json') === true && text !== ''
   const answer = { status: response.status, headers: response.headers, text, bytes, body: isJson ? JSON.parse(text) : undefined }
-  checkAnswer(method, path, answer)
+  description.check(method, path, answer)
   return answer
 }
 
@@ -187,6 +173,55 @@ describe('content over HTTP', () => {
   })
 })
 
+describe('what could not be kept as it was sent', () => {
+  const refused = async (given: unknown, status: number, code: string, headers = {}) => {
+    const answer = await call('PUT', pathOf('rest/strange'), given, headers)
+    expect([given, answer.status, answer.body.error.code]).toEqual([given, status, code])
+    expect(await content('rest/strange')).toMatchObject({ status: 404 })
+  }
+  const operations = (operation: string) => `{"operations":[${operation}]}`
+
+  it('[DRE11] is refused: numbers without end', async () => {
+    for (const number of ['1e999', '-1e999', '9'.repeat(400)]) {
+      await refused(`{"content":{"m":{"a":[${number}]}}}`, 400, 'message.malformed')
+      await refused(operations(`{"op":"insert","path":"/t","index":0,"text":"x","attributes":{"a":${number}}}`), 400, 'message.malformed')
+    }
+  })
+
+  it('[DRE11] is refused: `__proto__`, which would change objects at editors instead of lying in them', async () => {
+    for (const given of [
+      '{"content":{"__proto__":{"a":1}}}',
+      '{"content":{"m":{"__proto__":{"a":1}}}}',
+      operations('{"op":"add","path":"/__proto__/a","value":1}'),
+      operations('{"op":"add","path":"/m/a","value":[{"__proto__":1}],"as":"plain"}'),
+      operations('{"op":"insert","path":"/t","index":0,"text":"x","attributes":{"__proto__":1}}'),
+      operations('{"op":"insert","path":"/t","index":0,"embed":{"__proto__":1}}'),
+      operations('{"op":"add","path":"/x","as":"xml","value":{"type":"p","attrs":{"\\u005f_proto__":1}}}'),
+    ])
+      await refused(given, 422, 'document.misfit')
+    await refused('{"__proto__":{"content":{}}}', 400, 'command.bad_parameters')
+  })
+
+  it('[DRE11] is refused: bytes that are no UTF-8', async () => {
+    const latin = new Uint8Array(Buffer.from('{"content":{"text":"\xfc"}}', 'latin1'))
+    const halfPair = new Uint8Array([...Buffer.from('{"content":{"text":"'), 0xed, 0xa0, 0x80, ...Buffer.from('"}}')])
+    const json = { 'content-type': 'application/json' }
+    for (const bytes of [latin, halfPair]) await refused(bytes, 400, 'message.malformed', json)
+    await refused('{"content":{"text":"\\ud800"}}', 422, 'document.misfit')
+    await patch('rest/told', [{ op: 'add', path: '/m/a', value: 1 }])
+    expect(await call('POST', pathOf('rest/told', '/broadcast'), '{"payload":"\\ud800"}')).toMatchObject({ status: 400 })
+  })
+
+  it('[DRE11] is all that is refused: names that objects have anyway are names', async () => {
+    const odd = { constructor: { prototype: 1 }, toString: { hasOwnProperty: 'x' }, m: { valueOf: 1, constructor: null } }
+    expect(await call('PUT', pathOf('rest/odd'), { content: odd })).toMatchObject({ status: 201 })
+    expect((await content('rest/odd')).body).toEqual(odd)
+    const marked = [{ op: 'insert', path: '/t', index: 0, text: 'x', attributes: { constructor: 1e308 } }]
+    expect(await patch('rest/odd', marked)).toMatchObject({ status: 200 })
+    expect((await content('rest/odd', '?format=delta&root=t')).body.ops).toEqual([{ insert: 'x', attributes: { constructor: 1e308 } }])
+  })
+})
+
 describe('a request that is repeated with its key', () => {
   const insert = [{ op: 'insert', path: '/text', index: 0, text: 'once ' }]
   const key = { 'idempotency-key': '"8e03978e-40d5-43dd-bc93-6894a57f9324"' }
@@ -244,6 +279,31 @@ describe('a request that is repeated with its key', () => {
     }
     expect((await content('again/past')).body).toEqual(past)
     expect((await call('GET', pathOf('again/past', '/versions'))).body.versions).toHaveLength(1)
+  })
+
+  it('[DRE7] copies once, whatever becomes of the source, also after kill -9', async () => {
+    const fates: readonly [name: string, end: () => Promise<Answer>][] = [
+      ['deleted', () => call('DELETE', pathOf('again/deleted'))],
+      ['purged', () => call('DELETE', pathOf('again/purged', '?purge=true'))],
+      ['renamed', () => call('POST', pathOf('again/renamed', '/rename'), { to: 'again/elsewhere' })],
+    ]
+    const copyOf = (name: string, to = `copy of ${name}`, sent = key) => call('POST', pathOf(`again/${name}`, '/copy'), { to }, sent)
+    const known = (answer: Answer) => [answer.status, answer.body.epoch, answer.body.created_at, answer.headers.get('location')]
+    const firsts: (readonly [string, Answer])[] = []
+    for (const [name, end] of fates) {
+      await patch(`again/${name}`, [{ op: 'add', path: '/text', value: name }])
+      firsts.push([name, await copyOf(name)])
+      expect(await end()).toMatchObject({ status: 200 })
+    }
+    const again = async (when: string) => {
+      for (const [name, first] of firsts) expect([when, name, ...known(await copyOf(name))]).toEqual([when, name, ...known(first)])
+    }
+    await again('at once')
+    await restart('SIGKILL')
+    await again('after kill -9')
+    expect(await copyOf('deleted', 'copy of deleted', { 'idempotency-key': 'another' })).toMatchObject({ status: 410 })
+    expect(await copyOf('deleted', 'copy of purged')).toMatchObject({ status: 410 })
+    expect((await content('copy of purged')).body).toEqual({ text: 'purged' })
   })
 
   it('[DRE7] that changed nothing is tried anew, but for `If-Match`, which says how the document was', async () => {
@@ -319,6 +379,7 @@ describe('HTTP itself', () => {
     for (const [headers, body] of [
       [{ 'content-type': 'text/plain' }, 'x'],
       [{ ...json, 'content-encoding': 'gzip' }, '[]'],
+      [{ 'content-type': 'application/json; charset=iso-8859-1' }, '[]'],
       [json, undefined],
       [{ 'content-type': 'application/octet-stream' }, 'x'],
     ] as const) {
@@ -328,15 +389,30 @@ describe('HTTP itself', () => {
     expect(answers).toEqual([
       [415, 'http.unsupported_type'],
       [415, 'http.unsupported_type'],
+      [415, 'http.unsupported_type'],
       [400, 'message.malformed'],
       [415, 'http.unsupported_type'],
     ])
+    const update = await raw('POST', `${path}/update`, { 'content-type': 'application/octet-stream', 'content-encoding': 'br' }, 'x')
+    expect([update.status, (await update.text()).includes('content-encoding: br')]).toEqual([415, true])
     for (const name of ['%ff', 'a%2', 'x'.repeat(1_000)]) expect((await raw('GET', `/v1/documents/${name}`)).status).toBe(400)
     expect(await call('PUT', pathOf('http/two'), { content: { n: 1 } })).toMatchObject({
       status: 400,
       body: { error: { message: expect.stringContaining('content.n') } },
     })
     expect((await patch('http/one', [{ op: 'frobnicate', path: '/a' }])).text).toContain('expected one of')
+  })
+
+  it('[DRE10] what a path does not take is not passed over: a body with orders, a condition', async () => {
+    await patch('http/kept', [{ op: 'add', path: '/text', value: 'a' }])
+    const kept = pathOf('http/kept')
+    expect(await call('DELETE', kept, { purge: true })).toMatchObject({ status: 400, body: { error: { code: 'command.bad_parameters' } } })
+    expect(await call('DELETE', kept, undefined, { 'if-match': '"other-1"' })).toMatchObject({
+      status: 400,
+      body: { error: { message: expect.stringContaining('If-Match') } },
+    })
+    expect(await content('http/kept')).toMatchObject({ status: 200 })
+    expect(await call('DELETE', kept, {})).toMatchObject({ status: 200 })
   })
 
   it('[DRE10] a new document has its place in `Location`', async () => {

@@ -1,4 +1,5 @@
 /** Channels over HTTP: the built program, real sockets, a real disk. */
+import { connect } from 'node:net'
 import { describe, expect, it } from 'vitest'
 import { BusClient } from '../support/bus.ts'
 import { channelPath, secret, tokenOf } from '../support/http.ts'
@@ -100,6 +101,76 @@ describe('publishing', () => {
       })
   })
 
+  it('[HT5] refuses what it could not pass on as it came: other charsets, compressed, no UTF-8, numbers without end', async () => {
+    const send = async (body: string | Uint8Array, headers: Record<string, string> = {}) => {
+      const response = await fetch(`${server().http}/v1/channels/strange/messages`, {
+        method: 'POST',
+        headers: { 'content-type': 'application/json', ...headers },
+        body: body as string, // fetch takes bytes, too
+      })
+      const { error } = (await response.json()) as { error?: { code: string } }
+      return [response.status, error?.code]
+    }
+    const latin = Uint8Array.from(Buffer.from('{"content":"\xfc"}', 'latin1'))
+    expect(await send('{"content":1}', { 'content-encoding': 'gzip' })).toEqual([415, 'http.unsupported_type'])
+    expect(await send(latin, { 'content-type': 'application/json; charset=iso-8859-1' })).toEqual([415, 'http.unsupported_type'])
+    expect(await send(latin)).toEqual([400, 'message.malformed'])
+    expect(await send('{"content":[1e999]}')).toEqual([400, 'message.malformed'])
+    expect(await http().history('strange')).toMatchObject({ status: 404 })
+    for (const type of ['application/json; charset="UTF-8"', 'application/json;charset=us-ascii'])
+      expect(await send('{"content":1}', { 'content-type': type })).toEqual([201, undefined])
+  })
+
+  it('[HT5] passes on any name of a field, also those that every object has', async () => {
+    const content = '{"__proto__":{"a":1},"constructor":{"prototype":null}}'
+    expect(await http().publish('names', `{"content":${content},"metadata":${content}}`)).toMatchObject({ status: 201 })
+    const [message] = (await http().history('names')).body.messages
+    expect([JSON.stringify(message.content), JSON.stringify(message.metadata)]).toEqual([content, content])
+  })
+
+  it('[HT5] passes over the offer of HTTP/2 that some clients make with every request', async () => {
+    const offer = 'host: a\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABk\r\n'
+    const post = `POST /v1/channels/offered/messages HTTP/1.1\r\n${offer}content-type: application/json\r\ncontent-length: 13\r\n\r\n`
+    const read = `GET /v1/channels/offered/messages HTTP/1.1\r\n${offer}\r\n`
+    let answers = ''
+    const socket = connect(server().port, '127.0.0.1')
+    socket.setEncoding('utf8').on('data', (text: string) => {
+      answers += text
+    })
+    socket.write(`${post}{"conte`)
+    await until(() => socket.bytesWritten > post.length, 'half of the body on its way')
+    socket.write('nt":1}')
+    await until(() => answers.includes('"repeated":false'), 'the message on disk')
+    for (const answered of [1, 2]) {
+      socket.write(read)
+      await until(() => answers.split('"has_more":false').length === 1 + answered, 'an answer on the same connection')
+    }
+    expect(answers.match(/HTTP\/1\.1 \d+/g)).toEqual(['HTTP/1.1 201', 'HTTP/1.1 200', 'HTTP/1.1 200'])
+    socket.destroy()
+  })
+
+  it('[HT5] says in JSON, too, what is wrong with what is no request', async () => {
+    const answerTo = (bytes: string) =>
+      new Promise<string>((resolve) => {
+        let answer = ''
+        const socket = connect(server().port, '127.0.0.1', () => socket.write(bytes))
+        socket.setEncoding('utf8').on('data', (text: string) => {
+          answer += text
+        })
+        socket.on('close', () => resolve(answer))
+      })
+    const parsed = async (bytes: string) => {
+      const [head = '', body = ''] = (await answerTo(bytes)).split('\r\n\r\n')
+      const { error } = JSON.parse(body) as { error: { code: string } }
+      return [head.split('\r\n')[0], head.includes(`content-length: ${body.length}`), error.code]
+    }
+    const bad = ['HTTP/1.1 400 Bad Request', true, 'http.bad_request']
+    const tooLarge = ['HTTP/1.1 431 Request Header Fields Too Large', true, 'http.head_too_large']
+    expect(await parsed('what is this\r\n\r\n')).toEqual(bad)
+    expect(await parsed('FROB /v1/channels HTTP/1.1\r\nhost: a\r\n\r\n')).toEqual(bad)
+    expect(await parsed(`GET /v1/channels/${'x'.repeat(10_000)} HTTP/1.1\r\nhost: a\r\n\r\n`)).toEqual(tooLarge)
+  })
+
   it.each([
     ['~acme/x', 'channel.bad_name'],
     ['$telemetry', 'channel.bad_name'],
@@ -116,7 +187,8 @@ describe('publishing', () => {
   })
 
   it('[HT5] refuses a path that is no encoding of anything', async () => {
-    expect(await http().get('/v1/channels/%ff')).toMatchObject({ status: 400, body: { error: { code: 'http.bad_request' } } })
+    for (const path of ['/v1/channels/%ff', '/v1/channels?prefix=%ff', '/v1/documents?after=%ed%a0%80', '/v1/events?channel=%'])
+      expect([path, await http().get(path)]).toMatchObject([path, { status: 400, body: { error: { code: 'http.bad_request' } } }])
   })
 })
 
@@ -235,6 +307,19 @@ describe('the server about itself', () => {
     ])
       expect(metrics.split('\n')).toContain(line)
     expect(metrics).not.toContain('"a"')
+  })
+
+  it('[HT8] begins with what there is: every path of its start page leads somewhere, to documents and to channels', async () => {
+    const { body } = await http().get('/')
+    const { paths } = (await http().get('/v1/openapi.json')).body
+    const listed = Object.values(body).filter((value) => String(value).startsWith('/')) as string[]
+    for (const path of ['/docs/{name}', '/hocuspocus', '/v1/documents', '/v1/documents/{name}/content', '/v1/channels'])
+      expect(listed).toContain(path)
+    for (const path of listed.filter((one) => one.startsWith('/v1/'))) expect([path, path in paths]).toEqual([path, true])
+    for (const path of ['/health', '/ready', '/status', '/metrics']) {
+      expect(listed).toContain(path)
+      expect([path, (await fetch(server().http + path)).status]).toEqual([path, 200])
+    }
   })
 
   it('[HT8] streams events to clients that watch, of what comes by HTTP, too', async () => {
