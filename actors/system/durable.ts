@@ -34,6 +34,8 @@ export interface Timer {
   readonly delayMs: number
   readonly resume: Resume
   readonly message: Message
+  /** It was read from the disk. */
+  readonly isResumed?: true
 }
 
 export type Timers = Map<string, Timer>

@@ -194,7 +194,7 @@ export class DurableSide {
       const stays = this.#resumed === undefined ? resumedDeadline(timer, lastAt, now) : timer.deadline
       const deadline = known?.stored === timer.deadline ? known.deadline : stays
       resumed.set(name, { stored: timer.deadline, deadline })
-      timers.set(name, { ...timer, deadline })
+      timers.set(name, { ...timer, deadline, isResumed: true })
     }
     this.#resumed = resumed
     return timers

@@ -5,6 +5,7 @@
  * Its alarm stays on the list for as long: an alarm missing there would be set again, and the message would come twice.
  */
 import type { Cancel, Clock, EpochMs } from '../world.ts'
+import { atDeadline } from './deadline.ts'
 import type { Timer, Timers } from './durable.ts'
 
 interface Alarm {
@@ -59,9 +60,13 @@ export class RunningTimers {
     return earliest
   }
 
-  /** True when all of them go on by their deadline, whoever has the actor in memory then. */
+  /**
+   * True when all of them go on by their deadline, whoever has the actor in memory then. Where the clock was set back, the wait that is
+   * left is known here alone: whoever loaded the actor next would begin it anew.
+   */
   get mayWaitElsewhere(): boolean {
-    for (const { resume } of this.all.values()) if (resume !== 'deadline') return false
+    const now = this.#clock.now()
+    for (const { resume, deadline, delayMs } of this.all.values()) if (resume !== 'deadline' || deadline > now + delayMs) return false
     return true
   }
 
@@ -76,7 +81,10 @@ export class RunningTimers {
   }
 
   #arm(name: string, timer: Timer, waitMs = Math.max(0, this.#dueAt(timer) - this.#clock.now())): void {
-    this.#alarms.set(name, { timer, cancel: this.#clock.after(waitMs, () => this.#ring(name, timer)) })
+    const ring = () => this.#ring(name, timer)
+    // What was set here waits for as long as it was told to, whatever the clock is set to.
+    const cancel = timer.isResumed ? atDeadline(this.#clock, timer.deadline, waitMs, ring) : this.#clock.after(waitMs, ring)
+    this.#alarms.set(name, { timer, cancel })
   }
 
   #disarm(name: string): void {

@@ -2,15 +2,19 @@
  * Wake-ups: which durable actors have a timer to fire while they are not in memory.
  *
  * The timers themselves are in the journals of their actors. This journal holds only the earliest deadline of each, as
- * a hint that is never too late: an actor that is woken too early looks at its own journal and sleeps on.
+ * a hint that is never too late: an actor that is woken too early looks at its own journal and sleeps on. So all of them are woken when
+ * the clock is behind the last of these entries: it was set back while nobody looked, and their deadlines are further off than they were.
  */
 import type { Journals, Offset } from '../journal.ts'
 import type { Cancel, Clock, EpochMs } from '../world.ts'
 import type { Address } from './address.ts'
+import { atDeadline } from './deadline.ts'
 
 const journal = 'system/timers'
 /** Entries between snapshots; more when there are more hints, so that a write costs the same however many sleep. */
 const snapshotEvery = 1_000
+/** Between two of all that are woken at once. */
+const wakeGapMs = 1
 /** Wait before hints that the disk refused are written again. */
 const retryMs = 1_000
 const encoder = new TextEncoder()
@@ -44,6 +48,7 @@ export class Wakeups {
       for (const [address, at] of JSON.parse(decoder.decode(saved.data)) as [Address, EpochMs][]) this.#hints.set(address, at)
     }
     let after = saved?.offset ?? 0
+    let lastAt = saved?.time ?? 0
     for (;;) {
       const entries = await this.#journals.read(journal, { after })
       for (const entry of entries) {
@@ -51,10 +56,16 @@ export class Wakeups {
         if (at === null) this.#hints.delete(address)
         else this.#hints.set(address, at)
         after = entry.offset
+        lastAt = entry.time
       }
       if (entries.length === 0) break
     }
-    for (const [address, at] of this.#hints) this.#arm(address, at)
+    let soon = this.#clock.now()
+    const isBehind = lastAt > soon
+    for (const [address, at] of this.#hints) {
+      soon += wakeGapMs
+      this.#arm(address, isBehind ? Math.min(at, soon) : at)
+    }
   }
 
   /**
@@ -97,7 +108,7 @@ export class Wakeups {
     if (this.#isClosed) return
     this.#armed.set(
       address,
-      this.#clock.after(Math.max(0, at - this.#clock.now()), () => {
+      atDeadline(this.#clock, at, at - this.#clock.now(), () => {
         this.#armed.delete(address)
         this.#wake(address)
       }),

@@ -7,6 +7,7 @@
  */
 import { type Account, accountDefect, type Credentials, guestPrefix, isTenantName, userDefect } from '../../actors/account.ts'
 import { isTroupeError, TroupeError } from '../../actors/errors.ts'
+import { IssueTimes, mostLeadMs } from '../../actors/issueTimes.ts'
 import {
   type Revocation,
   type RevocationRequest,
@@ -17,7 +18,7 @@ import {
 } from '../../actors/revocations.ts'
 import type { Address } from '../../actors/system/address.ts'
 import type { ActorDefinition } from '../../actors/system/definition.ts'
-import type { World } from '../../actors/world.ts'
+import type { EpochMs, World } from '../../actors/world.ts'
 import type { Config } from '../config.ts'
 import { jwtProvider } from './jwt.ts'
 import type { AuthProvider } from './provider.ts'
@@ -38,6 +39,8 @@ export interface Asked {
 
 /** A provider that takes longer counts as failed. */
 const providerMs = 10_000
+/** When accounts were issued is written down so often at most; what a crash forgets of it matters only where the clock is set back, too. */
+const markEveryMs = 600_000
 
 export class Authenticator {
   /** Clients must log in. */
@@ -45,11 +48,15 @@ export class Authenticator {
   /** Somebody can log in. */
   readonly isConfigured: boolean
   /** What the actor system needs for it. */
-  readonly actors: readonly ActorDefinition[] = [revocationsKind({ revoked: (revocation) => this.#note(revocation) })]
+  readonly actors: readonly ActorDefinition[]
   readonly #world: Pick<World, 'clock' | 'log'>
   readonly #providers: readonly AuthProvider[]
   readonly #throttle: Throttle
   readonly #revocations = new RevocationSet()
+  readonly #toleranceMs: number
+  readonly #times: IssueTimes
+  /** What is known of them on disk. */
+  #marked: EpochMs = 0
   readonly #anonymousPermissions: readonly string[]
   /** Who gave an account. */
   readonly #givers = new WeakMap<Account, AuthProvider>()
@@ -57,12 +64,16 @@ export class Authenticator {
   #system: Asked | undefined
   #users: UsersFile | undefined
 
-  private constructor({ auth, world }: AuthenticatorOptions, providers: readonly AuthProvider[]) {
+  private constructor({ auth, world }: AuthenticatorOptions, providers: readonly AuthProvider[], times: IssueTimes) {
     this.isRequired = !auth.anonymous
     this.isConfigured = providers.length > 0
     this.#world = world
     this.#providers = providers
     this.#throttle = new Throttle(world.clock, auth.attemptsPerMinute)
+    this.#times = times
+    this.#toleranceMs = auth.clockSkewMs
+    const toleranceMs = this.#toleranceMs
+    this.actors = [revocationsKind({ toleranceMs, times, revoked: (revocation) => this.#note(revocation) })]
     // Where names belong to somebody, a client that did not log in does not speak in them.
     const permitted = this.isConfigured ? [...auth.anonymousPermissions, '!sender:*'] : auth.anonymousPermissions
     this.#anonymousPermissions = this.isRequired ? [] : permitted
@@ -73,17 +84,19 @@ export class Authenticator {
     const { auth, world, providers: own = [] } = options
     const { users: file, permissions, jwks } = auth
     if (/^http:/i.test(jwks)) world.log.warn({ jwks }, 'keys come without TLS: whoever is in between can log in as anybody')
-    const jwt = await jwtProvider(auth, world.clock)
+    const jwt = await jwtProvider(auth, world)
+    const times = new IssueTimes()
     let gone = (_user: string, _tenant: string): void => {}
-    const users = file === '' ? undefined : await usersProvider({ file, permissions, world, gone: (user, tenant) => gone(user, tenant) })
+    const users =
+      file === '' ? undefined : await usersProvider({ file, permissions, world, times, gone: (user, tenant) => gone(user, tenant) })
     const providers = [...own, jwt, users].filter((provider) => provider !== undefined)
     if (!auth.anonymous && providers.length === 0)
       throw new TroupeError(
         'config.invalid',
         'auth.anonymous is false and nobody can log in; give auth.users, auth.jwtSecret, auth.jwtPublicKey or auth.jwks, or register a provider',
       )
-    const authenticator = new Authenticator(options, providers)
-    gone = (user, tenant) => authenticator.#note({ user, tenant, before: world.clock.now() })
+    const authenticator = new Authenticator(options, providers, times)
+    gone = (user, tenant) => authenticator.#note({ user, tenant, before: times.revoke(world.clock.now()) })
     authenticator.#users = users
     return authenticator
   }
@@ -92,6 +105,8 @@ export class Authenticator {
   async load(system: Asked): Promise<void> {
     const revocations = (await system.ask(revocationsAddress, { type: 'revocations.list' })) as Revocation[] // what the actor answers
     for (const revocation of revocations) this.#revocations.add(revocation)
+    this.#marked = (await system.ask(revocationsAddress, { type: 'revocations.latest' })) as EpochMs // as above
+    this.#times.note(this.#marked, this.#world.clock.now())
     this.#system = system
     this.#users?.begin()
   }
@@ -129,7 +144,7 @@ export class Authenticator {
   }
 
   isRevoked(account: Account): boolean {
-    return this.#revocations.covers(account)
+    return this.#revocations.covers(account, this.#world.clock.now())
   }
 
   /** Resolves when it is on disk and connections have been looked at. Errors: `auth.too_many_revocations`, those of the store. */
@@ -164,9 +179,19 @@ export class Authenticator {
   }
 
   #note(revocation: Revocation): void {
-    this.#revocations.expire(this.#world.clock.now())
+    this.#revocations.expire(this.#world.clock.now() - this.#toleranceMs - mostLeadMs)
     this.#revocations.add(revocation)
     this.#revoked()
+  }
+
+  /** Whoever is revoked from now on was let in before, whatever the clock will say. */
+  #issued({ issuedAt, isAnonymous }: Account): void {
+    if (isAnonymous || issuedAt === undefined) return
+    this.#times.note(issuedAt, this.#world.clock.now())
+    const at = this.#times.latest
+    if (this.#system === undefined || Math.abs(at - this.#marked) < markEveryMs) return
+    this.#marked = at
+    this.#system.ask(revocationsAddress, { type: 'revocations.issued', at }).catch(() => {}) // refused, the next one is told
   }
 
   async #accountOf(credentials: Credentials): Promise<Account> {
@@ -211,6 +236,7 @@ export class Authenticator {
     const isOwn = isComplete && (isAnonymous ? userDefect : accountDefect)(user) === undefined && isTenantName(tenant)
     if (isOwn && isListed) {
       this.#givers.set(account, provider)
+      this.#issued(account)
       return account
     }
     this.#world.log.error({ provider: provider.name }, 'an auth provider gave something that is not an account')

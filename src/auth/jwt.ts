@@ -4,7 +4,7 @@
 import { decodeProtectedHeader, errors, type JWTPayload, jwtVerify } from 'jose'
 import { type Account, accountDefect, isTenantName } from '../../actors/account.ts'
 import { TroupeError } from '../../actors/errors.ts'
-import type { Clock, EpochMs } from '../../actors/world.ts'
+import type { Clock, EpochMs, World } from '../../actors/world.ts'
 import type { Config } from '../config.ts'
 import { type JwtKey, jwtKeys } from './jwtKeys.ts'
 import type { AuthProvider } from './provider.ts'
@@ -151,8 +151,9 @@ const verifier = ({ issuer, audience, clockSkewMs }: JwtOptions, clock: Clock) =
 }
 
 /** Undefined when no key is configured. Errors: `config.invalid`. */
-export const jwtProvider = async (options: JwtOptions, clock: Clock): Promise<AuthProvider | undefined> => {
-  const keys = await jwtKeys(options)
+export const jwtProvider = async (options: JwtOptions, world: Pick<World, 'clock' | 'log'>): Promise<AuthProvider | undefined> => {
+  const { clock } = world
+  const keys = await jwtKeys(options, world)
   if (keys.length === 0) return undefined
   const verify = verifier(options, clock)
 

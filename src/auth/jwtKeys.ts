@@ -4,9 +4,11 @@
  */
 import { createPublicKey, type KeyObject, webcrypto } from 'node:crypto'
 import { readFile } from 'node:fs/promises'
-import { createLocalJWKSet, createRemoteJWKSet, type JSONWebKeySet, type JWTVerifyGetKey } from 'jose'
+import type { JWTVerifyGetKey } from 'jose'
 import { TroupeError } from '../../actors/errors.ts'
+import type { World } from '../../actors/world.ts'
 import type { Config } from '../config.ts'
+import { keysOfFile, keysOfUrl } from './keySet.ts'
 
 export interface JwtKey {
   readonly algorithms: readonly string[]
@@ -67,24 +69,17 @@ const setAlgorithms = ['RS256', 'RS384', 'RS512', 'PS256', 'PS384', 'PS512', 'ES
 
 const isUrl = (text: string): boolean => /^https?:\/\//i.test(text)
 
-const keySet = async (source: string): Promise<JwtKey> => {
-  // Fetched when first needed, again after 10 minutes or for a key that is not there, at most every 30 s.
-  if (isUrl(source)) return { algorithms: setAlgorithms, find: createRemoteJWKSet(new URL(source)) }
-  const text = await read('jwks', source)
-  try {
-    const set = JSON.parse(text) as JSONWebKeySet // createLocalJWKSet checks the form
-    const find = createLocalJWKSet(set)
-    if (set.keys.some((one) => one.kty === 'oct' || 'd' in one)) refuse('jwks', `${source} holds keys that are secret`)
-    return { algorithms: setAlgorithms, find }
-  } catch (error) {
-    if (error instanceof TroupeError) throw error
-    return refuse('jwks', `${source}: ${reasonOf(error)}`)
-  }
-}
+const keySet = async (source: string, world: Pick<World, 'clock' | 'log'>): Promise<JwtKey> => ({
+  algorithms: setAlgorithms,
+  find: isUrl(source) ? keysOfUrl(source, world.clock) : await keysOfFile(source, world),
+})
 
 /** Errors: `config.invalid`. */
-export const jwtKeys = async ({ jwtSecret, jwtPublicKey, jwks }: KeyOptions): Promise<readonly JwtKey[]> => [
+export const jwtKeys = async (
+  { jwtSecret, jwtPublicKey, jwks }: KeyOptions,
+  world: Pick<World, 'clock' | 'log'>,
+): Promise<readonly JwtKey[]> => [
   ...(jwtSecret === '' ? [] : [await secretKey(jwtSecret)]),
   ...(jwtPublicKey === '' ? [] : [await publicKey(jwtPublicKey)]),
-  ...(jwks === '' ? [] : [await keySet(jwks)]),
+  ...(jwks === '' ? [] : [await keySet(jwks, world)]),
 ]

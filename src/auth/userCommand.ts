@@ -10,6 +10,7 @@ import { Writable } from 'node:stream'
 import { parseArgs } from 'node:util'
 import { accountDefect, isPermission, isTenantName } from '../../actors/account.ts'
 import { TroupeError } from '../../actors/errors.ts'
+import { flagDefect } from '../cli.ts'
 import { hashPassword, maxPasswordBytes } from './passwords.ts'
 import { changeUsers, readUsers, type UserEntry } from './usersFile.ts'
 
@@ -50,14 +51,19 @@ const parse = (args: readonly string[]): UserArguments => {
     const { values, positionals } = parseArgs({
       args: [...args],
       allowPositionals: true,
-      options: { users: { type: 'string' }, tenant: { type: 'string' }, permission: { type: 'string', multiple: true } },
+      options: {
+        users: { type: 'string' },
+        tenant: { type: 'string' },
+        permission: { type: 'string', multiple: true },
+        help: { type: 'boolean', short: 'h' },
+      },
     })
-    const [command, name, ...more] = positionals
+    const [command, name, ...more] = values.help === true ? [] : positionals
     if (more.length > 0) refuse(`user: ${JSON.stringify(more[0])} is too much`)
     return { command, name, file: values.users ?? '', tenant: values.tenant, permissions: values.permission }
   } catch (error) {
     if (error instanceof TroupeError) throw error
-    return refuse(error instanceof Error ? error.message : String(error))
+    return refuse(`user: ${flagDefect(error)}; see troupe user`)
   }
 }
 

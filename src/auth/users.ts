@@ -5,10 +5,11 @@
  * leave the server half of its threads (2 at a time, 100 wait). A user who was removed or disabled, or has another password,
  * is gone within about a second; a file that cannot be read or understood changes nothing and is logged.
  */
-import { stat } from 'node:fs/promises'
 import type { Account } from '../../actors/account.ts'
 import { TroupeError } from '../../actors/errors.ts'
+import type { IssueTimes } from '../../actors/issueTimes.ts'
 import type { Cancel, World } from '../../actors/world.ts'
+import { versionOf } from './fileVersion.ts'
 import { Gate } from './gate.ts'
 import { isPassword, maxPasswordBytes, type PasswordHash, parseHash } from './passwords.ts'
 import type { AuthProvider } from './provider.ts'
@@ -19,6 +20,7 @@ export interface UsersOptions {
   /** Of users whose entry says nothing about it. */
   readonly permissions: readonly string[]
   readonly world: Pick<World, 'clock' | 'log'>
+  readonly times: IssueTimes
   /** The user as it was is no more: what it logged in to is to be closed. */
   readonly gone: (user: string, tenant: string) => void
 }
@@ -40,12 +42,6 @@ const indexed = (entries: readonly UserEntry[]): Users =>
   new Map(entries.map((entry) => [entry.name, { entry, tenant: entry.tenant ?? '', hash: parseHash(entry.password) }]))
 
 const isSame = (a: UserEntry, b: UserEntry | undefined): boolean => JSON.stringify(a) === JSON.stringify(b)
-
-/** Another file, or another content: names the version of the file that lies there. */
-const versionOf = async (file: string): Promise<string> => {
-  const { ino, size, mtimeNs } = await stat(file, { bigint: true })
-  return `${ino} ${size} ${mtimeNs}`
-}
 
 export class UsersFile implements AuthProvider {
   readonly name = 'users'
@@ -72,7 +68,7 @@ export class UsersFile implements AuthProvider {
   async authenticate(credentials: Parameters<AuthProvider['authenticate']>[0]): Promise<Account | undefined> {
     if (credentials.type !== 'password') return undefined
     const { username, password } = credentials
-    const { clock } = this.#options.world
+    const { world, times } = this.#options
     const refused = () => new TroupeError('auth.failed', 'user name or password')
     if (Buffer.byteLength(password) > maxPasswordBytes) throw refused()
     // As it is when the password was checked: a user who was removed meanwhile does not come in.
@@ -81,7 +77,7 @@ export class UsersFile implements AuthProvider {
     const user = this.#users.get(username.normalize('NFC'))
     if (!isRight || user === undefined || before === undefined || !isSame(user.entry, before.entry) || user.entry.disabled) throw refused()
     const { name, permissions = this.#options.permissions } = user.entry
-    return { user: name, tenant: user.tenant, isAnonymous: false, permissions, issuedAt: clock.now() }
+    return { user: name, tenant: user.tenant, isAnonymous: false, permissions, issuedAt: times.issue(world.clock.now()) }
   }
 
   close(): void {

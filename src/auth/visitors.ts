@@ -1,15 +1,14 @@
 /** Who a request comes from, by socket or by HTTP: whose credentials it carries, or nobody in particular. */
-import type { IncomingMessage } from 'node:http'
 import type { Account } from '../../actors/account.ts'
 import { TroupeError } from '../../actors/errors.ts'
 import type { Random } from '../../actors/world.ts'
 import type { Authenticator } from './authenticator.ts'
-import { credentialsOf } from './credentials.ts'
+import { credentialsOf, type Request } from './credentials.ts'
 
 export interface Visitor {
   readonly account: Account
   readonly hasLoggedIn: boolean
-  /** Address of the peer. */
+  /** Address of the client. */
   readonly remote: string
 }
 
@@ -20,10 +19,10 @@ export interface Visitor {
 export const identify = async (
   authenticator: Authenticator,
   random: Random,
-  request: IncomingMessage,
+  request: Request,
+  remote: string,
   { mayLogInLater = false } = {},
 ): Promise<Visitor> => {
-  const remote = request.socket.remoteAddress ?? ''
   const credentials = credentialsOf(request)
   if (credentials !== undefined) return { account: await authenticator.authenticate(credentials, remote), hasLoggedIn: true, remote }
   if (authenticator.isRequired && !mayLogInLater) throw new TroupeError('auth.required')

@@ -14,6 +14,25 @@ const bothWays = [
   ['on', hourMs],
 ] as const
 
+/** A durable actor with one timer; `rings` is when it rang. */
+const definePulse = (idleMs = 120_000) => {
+  const rings: number[] = []
+  const pulse = defineActor<null, { type: 'set'; ms: number } | { type: 'beat' } | { type: 'look' }, string>({
+    kind: 'pulse',
+    state: () => null,
+    handlers: {
+      set: (_state, { ms }, scope) => scope.after('beat', ms, { type: 'beat' }),
+      beat: (_state, _message, scope) => {
+        rings.push(scope.monotonic() - 1_000_000)
+      },
+      look: () => {},
+    },
+    durable: { version: 1, apply: () => {} },
+    passivation: { idleMs },
+  })
+  return { rings, pulse }
+}
+
 describe.each(bothWays)('a clock that is set %s by an hour', (_, setMs) => {
   it('[CLK1] makes nobody wait longer, or shorter, for an answer, a timer or its idle time', async () => {
     const rings: string[] = []
@@ -69,19 +88,7 @@ describe.each(bothWays)('a clock that is set %s by an hour', (_, setMs) => {
   })
 
   it('[CLK4] rings a durable timer in its time, and after no longer than that when the process was another one then', async () => {
-    const rings: number[] = []
-    const pulse = defineActor<null, { type: 'set'; ms: number } | { type: 'beat' } | { type: 'look' }, string>({
-      kind: 'pulse',
-      state: () => null,
-      handlers: {
-        set: (_state, { ms }, scope) => scope.after('beat', ms, { type: 'beat' }),
-        beat: (_state, _message, scope) => {
-          rings.push(scope.monotonic() - 1_000_000)
-        },
-        look: () => {},
-      },
-      durable: { version: 1, apply: () => {} },
-    })
+    const { rings, pulse } = definePulse()
     const machine: Machine = await Machine.boot([pulse])
     await machine.system.ask('pulse/a', { type: 'set', ms: 4_000 })
     machine.clock.set(setMs)
@@ -95,6 +102,16 @@ describe.each(bothWays)('a clock that is set %s by an hour', (_, setMs) => {
     await machine.system.ask('pulse/a', { type: 'look' })
     await machine.clock.advance(4_000)
     expect(rings).toHaveLength(2)
+  })
+
+  it('[CLK4] wakes for a durable timer that another process has set, without a message', async () => {
+    const { rings, pulse } = definePulse()
+    const machine: Machine = await Machine.boot([pulse])
+    await machine.system.ask('pulse/a', { type: 'set', ms: 4_000 })
+    machine.clock.set(setMs)
+    await machine.crash()
+    await machine.clock.advance(4_100)
+    expect(rings).toHaveLength(1)
   })
 
   it('[CLK4] lets a machine that is on disk go on in time, though times on disk never go back', async () => {
@@ -139,6 +156,22 @@ describe.each(bothWays)('a clock that is set %s by an hour', (_, setMs) => {
     expect(taken).toHaveLength(2)
   })
 
+  it('[CLK5] delivers after a restart what waited before it, without another event', async () => {
+    const taken: Delivery[] = []
+    const deliver = async (_name: string, delivery: Delivery) => {
+      taken.push(delivery)
+      return 'delivered' as const
+    }
+    const machine = await Machine.boot([webhookKind({ deliver })])
+    const event = { type: 'document.changed', document: 'plan', tenant: '', at: machine.clock.now(), users: [] }
+    machine.system.tell('webhook/site', { type: 'webhook.note', event })
+    await machine.clock.advance(100)
+    machine.clock.set(setMs)
+    await machine.crash()
+    await machine.clock.advance(2_100)
+    expect(taken).toHaveLength(1)
+  })
+
   it('[CLK5] does not keep the sweep of documents from its daily round', async () => {
     const documents = await DocumentHouse.open({ deletedMs: 0, idleMs: 1_000 })
     const { clock } = documents.world
@@ -163,6 +196,49 @@ describe.each(bothWays)('a clock that is set %s by an hour', (_, setMs) => {
     for (const { time } of await documents.journals.read('document/plan')) times.push(time)
     expect(times).toEqual([...times].sort((a, b) => a - b))
     expect(times).toHaveLength(3)
+  })
+})
+
+describe('a durable timer', () => {
+  it('[CLK4] of an actor that is idle meanwhile waits no longer on a clock that was set back', async () => {
+    const { rings, pulse } = definePulse(1_000)
+    const machine = await Machine.boot([pulse])
+    await machine.system.ask('pulse/a', { type: 'set', ms: 600_000 })
+    machine.clock.set(-hourMs)
+    await machine.crash()
+    const began = machine.clock.monotonic()
+    await machine.clock.advance(600_100)
+    expect(rings).toHaveLength(1)
+    expect(rings[0]).toBeLessThanOrEqual(began - 1_000_000 + 600_100)
+    await machine.clock.advance(10_000)
+    expect(machine.system.counts().get('pulse')).toBe(0)
+  })
+
+  it('[CLK4] rings within a minute when a clock that was behind at the start is put right', async () => {
+    const { rings, pulse } = definePulse(1_000)
+    const machine = await Machine.boot([pulse])
+    await machine.system.ask('pulse/a', { type: 'set', ms: hourMs })
+    await machine.clock.advance(0.9 * hourMs)
+    machine.clock.set(-0.5 * hourMs)
+    await machine.crash()
+    await machine.clock.advance(0.1 * hourMs)
+    expect(rings).toEqual([])
+    machine.clock.set(0.5 * hourMs)
+    await machine.clock.advance(61_000)
+    expect(rings).toHaveLength(1)
+  })
+
+  it('[CLK4] wakes thousands of actors one after the other', async () => {
+    const { rings, pulse } = definePulse()
+    const machine = await Machine.boot([pulse])
+    for (let i = 0; i < 200; i++) machine.system.tell(`pulse/${i}`, { type: 'set', ms: 1_000 })
+    await machine.system.quiesce()
+    machine.clock.set(-hourMs)
+    await machine.crash()
+    await machine.clock.advance(100)
+    expect(machine.system.counts().get('pulse')).toBeLessThanOrEqual(101)
+    await machine.clock.advance(1_200)
+    expect(rings).toHaveLength(200)
   })
 })
 

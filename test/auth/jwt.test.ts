@@ -1,6 +1,6 @@
 /** Tokens: what is let in, as whom, and what is not. The clock stands at 1 000 000 ms, which is 1 000 s since 1970. */
 import { generateKeyPairSync } from 'node:crypto'
-import { writeFileSync } from 'node:fs'
+import { rmSync, statSync, utimesSync, writeFileSync } from 'node:fs'
 import { createServer, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
@@ -9,7 +9,7 @@ import { isTroupeError } from '../../actors/errors.ts'
 import { jwtProvider } from '../../src/auth/jwt.ts'
 import type { Config } from '../../src/config.ts'
 import { temporaryDirectory } from '../support/process.ts'
-import { SeededRandom, SimulatedClock } from '../support/world.ts'
+import { SeededRandom, SimulatedClock, silentLog, testWorld } from '../support/world.ts'
 import { authConfig, ec, ed, jwk, pem, rsa, secret, type TokenOptions, token } from './tokens.ts'
 
 const nowSeconds = 1_000
@@ -27,7 +27,7 @@ type Auth = Partial<Config['auth']>
 /** Who a token makes its bearer, or `code: detail` of why it makes nobody. */
 const admit = async (text: string, auth: Auth = { jwtSecret: secret }, clock = new SimulatedClock()): Promise<unknown> => {
   try {
-    const provider = await jwtProvider(authConfig(auth), clock)
+    const provider = await jwtProvider(authConfig(auth), { clock, log: silentLog })
     return await provider?.authenticate({ type: 'token', token: text })
   } catch (error) {
     if (!isTroupeError(error)) throw error
@@ -287,7 +287,7 @@ describe('an attack with', () => {
   })
 
   it('[JW18] the error holds neither token nor claims, for errors are logged', async () => {
-    const provider = await jwtProvider(authConfig({ jwtSecret: secret, audience: 'troupe' }), new SimulatedClock())
+    const provider = await jwtProvider(authConfig({ jwtSecret: secret, audience: 'troupe' }), testWorld())
     const signed = token({ sub: 'alice', aud: 'other', ssn: '078-05-1120' })
     const error = await provider?.authenticate({ type: 'token', token: signed }).catch((failure: unknown) => failure)
     expect(isTroupeError(error, 'auth.failed') && error.cause).toBeUndefined()
@@ -317,7 +317,9 @@ describe('a key set', () => {
     })
     await new Promise<void>((resolve) => server?.listen(0, '127.0.0.1', resolve))
     const { port } = server.address() as AddressInfo
-    const provider = await jwtProvider(authConfig({ jwks: `http://127.0.0.1:${port}/jwks` }), new SimulatedClock())
+    const { clock, log } = testWorld()
+    clock.pass(36_000_000)
+    const provider = await jwtProvider(authConfig({ jwks: `http://127.0.0.1:${port}/jwks` }), { clock, log })
     expect(fetched).toBe(0)
     const present = (kid: string) =>
       provider?.authenticate({
@@ -331,9 +333,105 @@ describe('a key set', () => {
     expect(await present('k')).toMatchObject({ user: 'a' })
     expect(await present('k')).toMatchObject({ user: 'a' })
     expect(fetched).toBe(2)
-    for (let i = 0; i < 5; i++)
-      await expect(present(`unknown${i}`)).rejects.toMatchObject({ code: 'auth.failed', detail: 'token: no such key' })
+    const unknown = (i: number) =>
+      expect(present(`unknown${i}`)).rejects.toMatchObject({ code: 'auth.failed', detail: 'token: no such key' })
+    for (let i = 0; i < 5; i++) await unknown(i)
     expect(fetched).toBe(2)
+    // How often it is fetched does not change with what the clock is set to.
+    clock.set(-3_600_000)
+    clock.pass(30_000)
+    for (let i = 0; i < 5; i++) await unknown(i)
+    expect(fetched).toBe(3)
+    clock.pass(599_999)
+    expect(await present('k')).toMatchObject({ user: 'a' })
+    expect(fetched).toBe(3)
+    clock.pass(1)
+    expect(await present('k')).toMatchObject({ user: 'a' })
+    expect(fetched).toBe(4)
+  })
+})
+
+describe('a key set in a file', () => {
+  const later = generateKeyPairSync('ec', { namedCurve: 'P-256' })
+  const setOf = (...kids: readonly ('old' | 'new')[]) =>
+    JSON.stringify({ keys: kids.map((kid) => jwk(kid === 'old' ? ec.publicKey : later.publicKey, { kid })) })
+  const open = async (path: string) => {
+    const world = testWorld()
+    const logged: string[] = []
+    const log = { ...world.log, error: (_: unknown, text: string) => void logged.push(text) }
+    const provider = await jwtProvider(authConfig({ jwks: path }), { clock: world.clock, log })
+    /** How a token fares that names this key and is signed with it. */
+    const present = async (kid: 'old' | 'new', header: object = { alg: 'ES256', kid }) => {
+      const { privateKey } = kid === 'old' ? ec : later
+      const options = { with: 'ES256', key: privateKey, header: { ...header } }
+      try {
+        return (await provider?.authenticate({ type: 'token', token: token({ sub: 'a' }, options) }))?.user
+      } catch (error) {
+        return isTroupeError(error) ? `${error.code}: ${error.detail}` : String(error)
+      }
+    }
+    return { present, logged, clock: world.clock }
+  }
+  const unknown = 'auth.failed: token: no such key'
+
+  it('[JW23] is read again when a token names a key that it did not have', async () => {
+    const path = file(setOf('old'))
+    const { present, logged } = await open(path)
+    expect(await present('new')).toBe(unknown)
+    writeFileSync(path, setOf('old', 'new'))
+    expect([await present('new'), await present('old'), logged]).toEqual(['a', 'a', []])
+  })
+
+  it('[JW23] lets nobody in by a key that was taken out of it, about a second later', async () => {
+    const path = file(setOf('old', 'new'))
+    const { present, clock } = await open(path)
+    expect(await present('old')).toBe('a')
+    writeFileSync(path, setOf('new'))
+    clock.pass(1_000)
+    expect([await present('old'), await present('new')]).toEqual([unknown, 'a'])
+  })
+
+  it('[JW23] is read again for an unknown key though it looks unchanged, every five seconds at most', async () => {
+    const path = file(setOf('old'))
+    utimesSync(path, 1, 1)
+    const { size } = statSync(path)
+    const { present, clock } = await open(path)
+    writeFileSync(path, setOf('new'))
+    utimesSync(path, 1, 1)
+    expect(statSync(path)).toMatchObject({ size, mtimeMs: 1_000 })
+    clock.pass(4_999)
+    expect(await present('new')).toBe(unknown)
+    clock.pass(1)
+    expect(await present('new')).toBe('a')
+  })
+
+  it('[JW24] that is broken, holds a secret or is gone changes nothing, and is logged once', async () => {
+    const path = file(setOf('old'))
+    const { present, logged, clock } = await open(path)
+    const faults: (() => void)[] = [
+      () => writeFileSync(path, '{"keys":['),
+      () => writeFileSync(path, JSON.stringify({ keys: [later.privateKey.export({ format: 'jwk' })] })),
+      () => rmSync(path),
+    ]
+    for (const [index, spoil] of faults.entries()) {
+      spoil()
+      for (let i = 0; i < 3; i++) {
+        clock.pass(5_000)
+        expect([await present('old'), await present('new')]).toEqual(['a', unknown])
+      }
+      expect(logged).toEqual(Array(index + 1).fill('the key set cannot be used; the keys are those of before'))
+    }
+    writeFileSync(path, setOf('new'))
+    clock.pass(1_000)
+    expect([await present('new'), await present('old')]).toEqual(['a', unknown])
+  })
+
+  it('[JW24] is looked at once for many tokens that come together', async () => {
+    const path = file(setOf('old'))
+    const { present, clock } = await open(path)
+    writeFileSync(path, setOf('old', 'new'))
+    clock.pass(1_000)
+    expect(await Promise.all(Array.from({ length: 50 }, (_, i) => present(i % 2 === 0 ? 'old' : 'new')))).toEqual(Array(50).fill('a'))
   })
 })
 
@@ -354,13 +452,13 @@ describe('a key that is of no use is refused at start:', () => {
     ['a set with a shared secret', () => ({ jwks: file('{"keys":[{"kty":"oct","k":"AAAA"}]}') }), /secret/],
   ]
   it.each(cases)('[JW21] %s', async (_name, auth, reason) => {
-    const start = async () => jwtProvider(authConfig(auth()), new SimulatedClock())
+    const start = async () => jwtProvider(authConfig(auth()), testWorld())
     await expect(start()).rejects.toMatchObject({ code: 'config.invalid', message: expect.stringMatching(reason) })
   })
 
   it('[JW22] without any key there is no provider; another kind of credentials is not its business', async () => {
-    expect(await jwtProvider(authConfig(), new SimulatedClock())).toBeUndefined()
-    const provider = await jwtProvider(authConfig({ jwtSecret: secret }), new SimulatedClock())
+    expect(await jwtProvider(authConfig(), testWorld())).toBeUndefined()
+    const provider = await jwtProvider(authConfig({ jwtSecret: secret }), testWorld())
     expect(await provider?.authenticate({ type: 'password', username: 'a', password: 'b' })).toBeUndefined()
   })
 })

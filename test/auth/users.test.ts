@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
 import type { Credentials } from '../../actors/account.ts'
 import { isTroupeError } from '../../actors/errors.ts'
+import { IssueTimes } from '../../actors/issueTimes.ts'
 import { Gate } from '../../src/auth/gate.ts'
 import { hashPassword, isPassword, parseHash } from '../../src/auth/passwords.ts'
 import type { AuthProvider } from '../../src/auth/provider.ts'
@@ -48,6 +49,7 @@ const start = async (users: readonly object[]) => {
     file,
     permissions: ['status'],
     world: { clock: world.clock, log },
+    times: new IssueTimes(),
     gone: (user: string, tenant: string) => void gone.push(`${tenant}/${user}`),
   }
   const started = await usersProvider(options)

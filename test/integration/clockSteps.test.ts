@@ -3,7 +3,7 @@ import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
-import { closeBusClients, named } from '../support/bus.ts'
+import { BusClient, closeBusClients, named } from '../support/bus.ts'
 import { closeTiptaps, openTiptap, saved } from '../support/hocuspocus.ts'
 import { HttpClient, secret, tokenOf } from '../support/http.ts'
 import { type Running, startTroupe, temporaryDirectory } from '../support/process.ts'
@@ -124,7 +124,7 @@ describe.each([
 })
 
 describe('a token', () => {
-  const { server, set } = serveWithClock(`auth.jwtSecret=${secret}`, 'auth.clockSkewMs=0')
+  const { server, http, set } = serveWithClock(`auth.jwtSecret=${secret}`, 'auth.clockSkewMs=0')
 
   it('ends on a live connection when the clock of the server says so, and not before', async () => {
     const expiresInS = 2
@@ -134,5 +134,21 @@ describe('a token', () => {
     await set(-1_500)
     expect((await client.closed()).code).toBe(4401)
     expect(Date.now()).toBeGreaterThanOrEqual(end + 1_000)
+    await set(0)
+  })
+
+  it('does not outlive a revocation that was made on a clock that had been set back', async () => {
+    const token = await tokenOf('ben')
+    const ben = await new WireClient(`${server().ws}/docs/plan?token=${token}`).synced()
+    const admin = await new BusClient(`${server().ws}/?token=${await tokenOf('root', { permissions: ['*', 'admin'] })}`).opened()
+    await admin.command('ping') // its token is good before the clock is set
+    await set(-hourMs)
+    expect(await admin.command('revoke', { user: 'ben' })).toMatchObject({ success: true })
+    expect((await ben.closed()).code).toBe(4403)
+    await set(0)
+    expect(await http().as(token).publish('lobby', { content: 'hi' })).toMatchObject({
+      status: 401,
+      body: { error: { code: 'auth.revoked' } },
+    })
   })
 })

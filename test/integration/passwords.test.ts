@@ -2,10 +2,11 @@
 import { spawnSync } from 'node:child_process'
 import { statSync } from 'node:fs'
 import { join } from 'node:path'
-import { afterAll, describe, expect, it } from 'vitest'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { BusClient } from '../support/bus.ts'
 import { mainProgram, temporaryDirectory } from '../support/process.ts'
 import { serve } from '../support/service.ts'
+import { until } from '../support/wait.ts'
 
 const directory = temporaryDirectory()
 afterAll(() => directory.remove())
@@ -61,5 +62,55 @@ describe('a user with a password', () => {
     expect(answers.length).toBeLessThanOrEqual(5)
     expect(answers.at(-1)).toMatchObject({ code: 'rate.limited', rule: 'auth.attemptsPerMinute 4', retry_after: expect.any(Number) })
     expect(await login('bob', 'battery staple')).toMatchObject({ success: false, code: 'rate.limited' })
+  })
+})
+
+/** Ways to log in with a password, as somebody whose request says that it was forwarded for this address; the code of the refusal. */
+const doorsOf = ({ server, http }: ReturnType<typeof serve>) => ({
+  http: async (address: string, password = 'wrong password') => {
+    const { status, body } = await http()
+      .with({ ...basic('dora', password), 'x-forwarded-for': address })
+      .publish('lobby', { content: 'hi' })
+    return status === 201 ? 'in' : body.error.code
+  },
+  upgrade: async (address: string, password = 'wrong password') => {
+    const client = new BusClient(`${server().ws}/`, { headers: { ...basic('dora', password), 'x-forwarded-for': address } })
+    await until(() => client.socket.readyState !== client.socket.CONNECTING, 'the connection')
+    const refused = async () => (await client.closed).reason.split(':')[0]
+    return client.command('ping').then(() => 'in', refused)
+  },
+  command: async (address: string, password = 'wrong password') => {
+    const client = await new BusClient(`${server().ws}/`, { headers: { 'x-forwarded-for': address } }).opened()
+    const { success, code } = await client.command('authenticate', { username: 'dora', password })
+    return success ? 'in' : code
+  },
+})
+
+describe('wrong passwords through a proxy', () => {
+  const settings = ['auth.anonymous=false', `auth.users=${file}`, 'auth.attemptsPerMinute=3']
+  beforeAll(() => void troupeUser(['add', 'dora', '--permission', 'channel:*', '--permission', 'command:*'], 'open sesame\n'))
+
+  describe('that is trusted', () => {
+    const { http, upgrade, command } = doorsOf(serve(...settings, 'trustedProxies=127.0.0.1'))
+
+    it('[PA5] are counted for the address of the client, whatever the door, and not for that of the proxy', async () => {
+      const guesses = [await http('203.0.113.1'), await upgrade('203.0.113.1'), await command('203.0.113.1')]
+      expect(guesses).toEqual(Array(3).fill('auth.failed'))
+      for (const guess of [http, upgrade, command]) {
+        expect(await guess('203.0.113.1', 'open sesame')).toBe('rate.limited')
+        expect(await guess('203.0.113.2', 'open sesame')).toBe('in')
+      }
+      expect(await http('203.0.113.2, 203.0.113.1', 'open sesame')).toBe('rate.limited')
+    })
+  })
+
+  describe('that is not trusted', () => {
+    const { http, upgrade, command } = doorsOf(serve(...settings, 'trustedProxies=10.0.0.0/8'))
+
+    it('[PA5] are counted for the peer, whatever it says', async () => {
+      const guesses = [await http('203.0.113.1'), await upgrade('203.0.113.2'), await command('203.0.113.3')]
+      expect(guesses).toEqual(Array(3).fill('auth.failed'))
+      for (const guess of [http, upgrade, command]) expect(await guess('203.0.113.4', 'open sesame')).toBe('rate.limited')
+    })
   })
 })
