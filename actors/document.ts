@@ -252,6 +252,10 @@ class OpenDocument {
     for (const { dues, access } of this.sessions.values()) if (access !== 'read') this.receipts.permitted(dues, true)
   }
 
+  get hasRefused(): boolean {
+    return this.receipts.hasRefused
+  }
+
   setAccess(address: Address, access: DocumentAccess): void {
     const session = this.sessions.get(address)
     if (session === undefined) {
@@ -470,6 +474,7 @@ export const documentKind = (options: DocumentOptions) =>
       'document.copy': life,
       'document.rename': life,
       'document.receive': life,
+      'document.received': (document, { request }) => document.existence.received(request),
       'document.history': (document, request) => document.history.answer(request),
       'document.view': (document, request) => document.history.answer(request),
       'document.diff': (document, request) => document.history.answer(request),
@@ -489,6 +494,7 @@ export const documentKind = (options: DocumentOptions) =>
       'document.compact': (document) => document.log.rested(),
       'document.look': (document) => document.receipts.look(),
       'document.news': (document) => document.news.tell(),
+      'document.room': (document) => document.existence.quota.look(document.bytes),
       'document.reload': (document) => document.reload(true),
     },
   })

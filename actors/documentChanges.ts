@@ -171,7 +171,6 @@ export class DocumentChanges {
   /** What is new, and could be integrated. False: it was not taken in, and its sender has been told or will be asked again. */
   #takeIn(session: Session, update: Uint8Array, inspection: UpdateInspection, isAnswer: boolean, receipts: number): boolean {
     const { document } = this.#host.log
-    const { quota } = this.#host.existence
     const size = session.access === 'read' ? undefined : this.#judgeSize(update, inspection, this.#asked.has(session.dues))
     if (size !== undefined) {
       if (size === 'later' || this.#takeDeletions(session, update, inspection)) this.#hearLater(session, inspection, isAnswer, receipts)
@@ -182,9 +181,7 @@ export class DocumentChanges {
     if (judgement.kind === 'refused') this.#hearRefused(session, judgement, receipts, inspection)
     if (judgement.kind !== 'allowed') return judgement.kind === 'nothing'
     this.#asked.delete(session.dues)
-    const onlyDeletes = !document.hasNewStructs(inspection)
     this.#admitOf(session, update, inspection)
-    if (onlyDeletes && quota.hasRefused) quota.makeRoom(this.#host.log)
     if (isAnswer) document.noteAnswer(update, inspection)
     return true
   }
@@ -192,8 +189,9 @@ export class DocumentChanges {
   /** The client has it, and is asked for it as soon as something can be taken in again. */
   #hearLater({ dues, address }: Session, inspection: UpdateInspection, isAnswer: boolean, receipts: number): void {
     this.#unheard.add(dues)
-    if ((!isAnswer || receipts > 0) && !this.#host.receipts.hold(dues, inspection, receipts))
-      this.#host.refuse(address, 'document.busy', 'it is being moved')
+    // An answer that nobody counts is given anew. Until then no barrier passes it, which would say that it is on disk.
+    const ends = isAnswer && receipts === 0 ? undefined : inspection
+    if (!this.#host.receipts.hold(dues, ends, receipts)) this.#host.refuse(address, 'document.busy', 'it is being moved')
   }
 
   /** Whoever waits for the document to take in changes again goes on. */
@@ -244,8 +242,11 @@ export class DocumentChanges {
   }
 
   #admit(update: Uint8Array, inspection: UpdateInspection, author: Author, request?: DoneRequest): Offset {
-    const offset = this.#host.log.admit(update, inspection, author, request)
-    this.#host.guard.admitted(this.#host.log.document.tail.at(-1) ?? update)
+    const { log, guard, existence } = this.#host
+    const onlyDeletes = !log.document.hasNewStructs(inspection)
+    const offset = log.admit(update, inspection, author, request)
+    guard.admitted(log.document.tail.at(-1) ?? update)
+    if (onlyDeletes) existence.quota.deleted(log)
     this.#host.news.by(author.user)
     return offset
   }

@@ -62,6 +62,8 @@ export interface ExistenceHost {
   listen(): void
   /** Whoever was refused for its size is asked again. */
   hasRoom(): void
+  /** There is such a one. */
+  readonly hasRefused: boolean
 }
 
 type Request<Type extends DocumentLifeRequest['type']> = Extract<DocumentLifeRequest, { type: Type }>
@@ -93,6 +95,7 @@ export class DocumentExistence {
       becameFull: () => host.news.happened('document.full', ''),
       judgeAgain: () => host.listen(),
       hasRoom: () => host.hasRoom(),
+      isAwaited: () => host.hasRefused,
     })
   }
 
@@ -467,9 +470,12 @@ export class DocumentExistence {
   // ── to another name ────────────────────────────────────────────────────────────────────────────────────────────
 
   async #copy({ by, to, request }: Request<'document.copy'>): Promise<DocumentDescription> {
+    checkTarget(this.#scope, to)
+    // Before anything is said about this one, which may be gone since then.
+    const done = request && (await askOther(this.#scope, to, { type: 'document.received', request }, () => this.#checkAlive()))
+    if (done !== undefined) return done
     await this.whenFree()
     this.#checkWhole()
-    checkTarget(this.#scope, to)
     await this.#flushed()
     this.#checkPresent()
     return this.#send(to, by, false, request)
@@ -537,6 +543,13 @@ export class DocumentExistence {
   #hasReceived({ from }: Request<'document.receive'>): boolean {
     const origin = this.#record?.origin
     return from.isMove && origin?.isMove === true && origin.name === from.name && origin.epoch === from.epoch
+  }
+
+  /** The document of a copy that was made here with this key. Errors: `document.key_reused`. */
+  async received(request: RequestKey): Promise<DocumentDescription | undefined> {
+    while (this.#busy !== undefined) await this.#busy
+    this.#checkAlive()
+    return this.#isRepeated(request) ? this.describe() : undefined
   }
 
   async #receive(request: Request<'document.receive'>): Promise<DocumentDescription> {

@@ -1,6 +1,6 @@
 /** From one document to another: what is checked, asked and taken along when it is copied or renamed. */
 import { publicName, scopedId, tenantOf } from './account.ts'
-import type { DocumentDescription, DocumentLifeRequest } from './documentMessages.ts'
+import type { DocumentDescription, DocumentLifeRequest, DocumentMessage } from './documentMessages.ts'
 import { isTroupeError, TroupeError } from './errors.ts'
 import type { Journals, Offset } from './journal.ts'
 import { idDefect } from './system/address.ts'
@@ -32,16 +32,19 @@ export const skippedOf = async (journals: Journals, { id, address }: Scope): Pro
   return last === 0 || skipped > mostSkipped ? undefined : skipped
 }
 
+type Question = DocumentLifeRequest | Extract<DocumentMessage, { type: 'document.received' }>
+type AnswerTo<Asked extends Question> = Asked extends DocumentLifeRequest ? DocumentDescription : DocumentDescription | undefined
+
 /** `checkAlive`: throws when it is no longer for this document to ask. Errors: that, and what the other one refuses with. */
-export const askOther = async (
+export const askOther = async <Asked extends Question>(
   scope: Scope,
   name: string,
-  request: DocumentLifeRequest,
+  request: Asked,
   checkAlive: () => void,
-): Promise<DocumentDescription> => {
+): Promise<AnswerTo<Asked>> => {
   for (let left = mostTries; ; left--) {
     try {
-      return (await scope.ask(`document/${namesake(scope, name)}`, request, { timeoutMs: receiveTimeoutMs })) as DocumentDescription // the answer to these
+      return (await scope.ask(`document/${namesake(scope, name)}`, request, { timeoutMs: receiveTimeoutMs })) as AnswerTo<Asked> // as it answers
     } catch (error) {
       // It has just got other content and is loaded anew.
       const isLeaving = isTroupeError(error, 'document.unavailable') || isTroupeError(error, 'actor.stopped')

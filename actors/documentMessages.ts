@@ -85,6 +85,8 @@ export type DocumentMessage =
     }
   /** An ask: `Edited` when a change with this key was made here, once it is on disk; else undefined. Errors as above. */
   | { readonly type: 'document.recall'; readonly request: RequestKey }
+  /** An ask: `DocumentDescription` when a copy with this key came here, whatever has become of its source; else undefined. Errors as above. */
+  | { readonly type: 'document.received'; readonly request: RequestKey }
   /** An ask: who is here, as awareness updates (`Uint8Array[]`). */
   | { readonly type: 'document.present' }
   /** Tells everybody who has it open. */
@@ -100,6 +102,8 @@ export type DocumentMessage =
   | { readonly type: 'document.compact' }
   | { readonly type: 'document.look' }
   | { readonly type: 'document.news' }
+  /** From itself, while something is refused because its tenant is full. */
+  | { readonly type: 'document.room' }
   /** From itself, when it is damaged. */
   | { readonly type: 'document.reload' }
 
@@ -134,7 +138,6 @@ export type DocumentLifeRequest =
       readonly entries: readonly Uint8Array[]
       readonly request?: RequestKey | undefined
     }
-
 /** Where the content of a document came from. */
 export interface DocumentOrigin {
   readonly name: string

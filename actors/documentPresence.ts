@@ -133,6 +133,11 @@ export class DocumentPresence {
   /** The connection is gone. */
   release(owner: AwarenessOwner): void {
     this.#announce(this.#state.release(owner, this.#scope.monotonic()))
+    if (this.#readers() > 0) return
+    // Nobody is left whose echo could bring somebody back to life; remembering them would keep the document in memory.
+    this.#state.forgetRemoved()
+    this.#scope.cancel('expire')
+    this.#isExpiryPlanned = false
   }
 
   expire(): void {

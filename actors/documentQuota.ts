@@ -9,14 +9,23 @@
  *                                     server get at everything, and everything can be deleted
  *
  * Promises: a document is not refused for a tail that is mostly garbage: it is compacted first, and may be an eighth too large
- * until that has happened. Growth beyond it is never taken in.
+ * until that has happened. Growth beyond it is never taken in. Who was refused is asked again when there is room: as soon as the
+ * document is smaller, and within seconds of other documents of its tenant.
  */
 import { tenantOf } from './account.ts'
 import type { Background } from './background.ts'
 import type { DocumentLog } from './documentLog.ts'
-import { type UsageMessage, usageAddress } from './documentUsage.ts'
+import { type Usage, type UsageMessage, usageAddress } from './documentUsage.ts'
 import { TroupeError } from './errors.ts'
-import { countsTenants, type QuotaObserver, StepsTaken, type TenantQuotaOptions } from './quotaSteps.ts'
+import {
+  countsTenants,
+  type QuotaObserver,
+  type SizeLimits,
+  StepsTaken,
+  stepRefusing,
+  type TenantQuotaOptions,
+  tenantLimits,
+} from './quotaSteps.ts'
 import type { Scope } from './system/scope.ts'
 
 export interface QuotaOptions extends TenantQuotaOptions {
@@ -33,8 +42,10 @@ export interface QuotaListener {
   readonly becameFull: () => void
   /** What was put off can be judged now. */
   readonly judgeAgain: () => void
-  /** It has become smaller since somebody was refused. */
+  /** There may be room for what was refused. */
   readonly hasRoom: () => void
+  /** Whether somebody has kept what was refused. */
+  readonly isAwaited: () => boolean
 }
 
 const MiB = 1024 * 1024
@@ -43,6 +54,8 @@ export const quotaDefaults = { warnBytes: 0, maxBytes: 64 * MiB, refuseBytes: 25
 const tolerance = 1.125
 /** Between two measurements a document may grow by so much without its tenant's sum knowing. */
 const toldEvery = 64 * 1024
+/** Between two looks whether other documents of the tenant have made room. */
+const lookMs = 5_000
 
 export class DocumentQuota {
   readonly #scope: Scope
@@ -51,10 +64,16 @@ export class DocumentQuota {
   readonly #observe: QuotaObserver | undefined
   readonly #listener: QuotaListener
   #isCompacting = false
-  /** Its size when somebody was refused. */
+  /** Something was deleted since the compaction that is under way began. */
+  #isOutdated = false
+  #isAsking = false
+  /** Its size when somebody was refused for that. */
   #refusedAt: number | undefined
+  /** By how much it would have grown with what was refused for the tenant's size; the least of these. */
+  #refusedGrowth: number | undefined
   #steps: StepsTaken
   readonly #countsTenant: boolean
+  readonly #tenant: SizeLimits
   /** Of the other documents of the tenant, when it was asked last. */
   #othersBytes = 0
   /** That was answered, or cannot be. */
@@ -67,6 +86,7 @@ export class DocumentQuota {
     const { warnBytes, maxBytes, refuseBytes, tenantBytes, tenantRefuseBytes } = { ...quotaDefaults, ...options }
     this.#limits = { warnBytes, maxBytes, refuseBytes, tenantBytes, tenantRefuseBytes }
     this.#countsTenant = countsTenants(options)
+    this.#tenant = tenantLimits(options)
     this.#steps = new StepsTaken(this.#limits, 0)
     this.#scope = scope
     this.#background = background
@@ -113,21 +133,15 @@ export class DocumentQuota {
 
   /** Errors: `document.full`. For what comes into being, or back. */
   checkBirth(): void {
-    const refusal = this.#birthRefusal
-    if (refusal !== undefined) throw refusal
-  }
-
-  get #birthRefusal(): TroupeError | undefined {
     const { tenantRefuseBytes } = this.#limits
-    const isBeyond = tenantRefuseBytes > 0 && this.#othersBytes > tenantRefuseBytes
-    return isBeyond ? full(tenantRefuseBytes, 'documents.tenantRefuseBytes') : undefined
+    if (tenantRefuseBytes > 0 && this.#othersBytes > tenantRefuseBytes) throw full(tenantRefuseBytes, 'documents.tenantRefuseBytes')
   }
 
   /** Errors: `document.full`. For content that comes as a whole. `isMove`: the tenant has it already, under another name. */
   checkGrowth(bytes: number, isMove = false): void {
     const { maxBytes, tenantBytes } = this.#limits
     if (maxBytes > 0 && bytes > maxBytes) throw full(maxBytes, 'documents.maxBytes')
-    if (isMove || !this.#isBeyondTenant(bytes)) return
+    if (isMove || tenantBytes === 0 || this.#othersBytes + bytes <= tenantBytes) return
     this.#tell(this.#toldBytes, { wanted: bytes })
     throw full(tenantBytes, 'documents.tenantBytes')
   }
@@ -137,14 +151,17 @@ export class DocumentQuota {
    * be asked for it again when `judgeAgain` was called. `isAgain`: it was.
    */
   judge(log: DocumentLog, length: number, isAgain: boolean): TroupeError | 'later' | undefined {
-    const { maxBytes, tenantBytes } = this.#limits
+    const { maxBytes } = this.#limits
     const { bytes, tailBytes } = log.document
     // Otherwise one request for each of a thousand new names would bring a thousand times as much as a tenant may have.
     if (this.#countsTenant && !this.#isTold) return 'later'
-    const birth = log.saved === 0 && log.unsaved === 0 ? this.#birthRefusal : undefined
-    if (birth !== undefined) return birth
-    if (this.#isBeyondTenant(bytes + length)) {
-      if (isAgain) return full(tenantBytes, 'documents.tenantBytes')
+    const refusal = this.#refusalOfTenant(bytes, length)
+    if (refusal !== undefined && isAgain) {
+      this.#refusedGrowth = Math.min(length, this.#refusedGrowth ?? length)
+      this.#planLook()
+      return refusal
+    }
+    if (refusal !== undefined) {
       this.#tell(bytes, { wanted: bytes + length, told: this.#listener.judgeAgain }) // other documents may have gone since
       return 'later'
     }
@@ -162,13 +179,28 @@ export class DocumentQuota {
     return full(this.#limits.maxBytes, 'documents.maxBytes')
   }
 
-  /** Something was deleted; how much room that makes is known after a compaction. `judgeAgain` follows. */
+  /** Deletions were taken of what is too large with the rest. How much room they make is known after a compaction; `judgeAgain` follows. */
   makeRoom(log: DocumentLog): void {
+    this.#isOutdated = this.#isCompacting
     this.#compact(log)
   }
 
-  get hasRefused(): boolean {
-    return this.#refusedAt !== undefined
+  /** Something was deleted. Whether anybody needs the room decides whether it is made now, or when the document is compacted anyway. */
+  deleted(log: DocumentLog): void {
+    if (this.#refusedAt !== undefined || this.#refusedGrowth !== undefined) return this.makeRoom(log)
+    if (!this.#countsTenant || this.#isAsking) return
+    this.#isAsking = true
+    const question: UsageMessage = { type: 'usage.sum' }
+    this.#background.run(
+      this.#scope.ask(usageAddress(tenantOf(this.#scope.id)), question),
+      (usage) => {
+        this.#isAsking = false
+        if ((usage as Usage).isShort) this.makeRoom(log) // the answer of the table
+      },
+      () => {
+        this.#isAsking = false
+      },
+    )
   }
 
   #compact(log: DocumentLog): void {
@@ -176,14 +208,39 @@ export class DocumentQuota {
     this.#isCompacting = true
     const done = () => {
       this.#isCompacting = false
-      if (!this.#background.isOver) this.#listener.judgeAgain()
+      if (this.#background.isOver) return
+      if (this.#isOutdated) this.makeRoom(log)
+      else if (this.#countsTenant && log.document.bytes !== this.#toldBytes) this.#tell(log.document.bytes)
+      this.#listener.judgeAgain()
     }
     log.whenSaved(() => log.compactAll().then(done, done), { lost: done, refused: done })
   }
 
-  #isBeyondTenant(bytes: number): boolean {
-    const { tenantBytes } = this.#limits
-    return tenantBytes > 0 && this.#othersBytes + bytes > tenantBytes
+  #refusalOfTenant(bytes: number, growth: number): TroupeError | undefined {
+    const { tenantBytes, tenantRefuseBytes } = this.#limits
+    const step = stepRefusing(this.#tenant, this.#othersBytes, bytes, growth)
+    if (step === undefined) return undefined
+    return step === 'full' ? full(tenantBytes, 'documents.tenantBytes') : full(tenantRefuseBytes, 'documents.tenantRefuseBytes')
+  }
+
+  #planLook(): void {
+    this.#scope.after('room', lookMs, { type: 'document.room' })
+  }
+
+  /** Other documents may have made room for what was refused. The table tells nobody: it may have forgotten who waits. */
+  look(bytes: number): void {
+    const growth = this.#refusedGrowth
+    if (growth === undefined) return
+    if (!this.#listener.isAwaited()) this.#refusedGrowth = undefined
+    else this.#tell(bytes, { wanted: bytes + growth, told: () => (this.#hasRoomFor(bytes) ? undefined : this.#planLook()) })
+  }
+
+  /** For what was refused for the tenant's size: then it is asked for. */
+  #hasRoomFor(bytes: number): boolean {
+    if (this.#refusedGrowth === undefined || this.#refusalOfTenant(bytes, this.#refusedGrowth) !== undefined) return false
+    this.#refusedGrowth = undefined
+    this.#listener.hasRoom()
+    return true
   }
 
   /** After each commit. */
@@ -192,6 +249,7 @@ export class DocumentQuota {
       this.#refusedAt = undefined
       this.#listener.hasRoom()
     }
+    this.#hasRoomFor(bytes)
     this.#report(bytes, bytes)
     if (this.#countsTenant && Math.abs(bytes - this.#toldBytes) >= toldEvery) this.#tell(bytes)
   }

@@ -224,13 +224,24 @@ export class DocumentReceipts {
     this.askNow(dues)
   }
 
-  /** It builds on something missing. False: more is on hold than is kept, and the client had better begin anew. */
-  hold(dues: Dues, inspection: UpdateInspection, receipts: number): boolean {
+  /** Somebody has kept what was refused. */
+  get hasRefused(): boolean {
+    for (const { refused } of this.#all) if (refused !== undefined) return true
+    return false
+  }
+
+  /**
+   * It builds on something missing, or cannot be taken in now; undefined: all of it comes again with the next answer. False: more is on
+   * hold than is kept, and the client had better begin anew.
+   */
+  hold(dues: Dues, inspection: UpdateInspection | undefined, receipts: number): boolean {
     dues.held = joined(dues.held, dues.refused) ?? { receipts: 0, ends: new Map(), barrier: undefined }
     dues.refused = undefined
     dues.held.receipts += receipts
-    extend(dues.held.ends, inspection.ranges)
-    extend(dues.held.ends, inspection.deletes)
+    if (inspection !== undefined) {
+      extend(dues.held.ends, inspection.ranges)
+      extend(dues.held.ends, inspection.deletes)
+    }
     const now = this.#scope.monotonic()
     this.#planLook(dues.askableAt > now ? dues.askableAt : now + this.#askAgainMs)
     return dues.held.ends.size <= maxHeldClients

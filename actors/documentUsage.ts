@@ -3,14 +3,15 @@
  * for tenants is set.
  *
  * Promises: each document says how large it is, not how much it grew, so nothing is counted twice, and what a crash lost is right
- * again as soon as the document says it the next time. A limit that the sum grows past is told once for each crossing. About 100
- * bytes in memory for each document.
+ * again as soon as the document says it the next time. A limit that the sum grows past is told once for each crossing. Whoever makes
+ * something smaller can hear whether somebody waits for the room. About 100 bytes in memory for each document.
  */
-import { type QuotaObserver, type QuotaStep, StepsTaken, type TenantQuotaOptions, tenantLimits } from './quotaSteps.ts'
+import { type QuotaObserver, type QuotaStep, StepsTaken, stepRefusing, type TenantQuotaOptions, tenantLimits } from './quotaSteps.ts'
 import type { Address } from './system/address.ts'
 import { defineActor } from './system/definition.ts'
 import type { Scope } from './system/scope.ts'
 import type { DocumentEvent } from './webhook.ts'
+import type { MonotonicMs } from './world.ts'
 
 export type UsageMessage =
   /** An ask, answered with the sum. `bytes`: 0 when the document is deleted. `wanted`: what it would have with what is refused. */
@@ -27,14 +28,21 @@ export interface UsageOptions extends TenantQuotaOptions {
 export interface Usage {
   readonly documents: number
   readonly bytes: number
+  /** It is more than the tenant may have, or somebody was refused for that lately. */
+  readonly isShort: boolean
 }
 
 type Noted = readonly [document: string, bytes: number]
+
+/** Whoever is refused says so every few seconds (documentQuota.ts); who has not for so long has gone, or was served. */
+const shortMs = 30_000
 
 class UsageTable {
   readonly #bytes: Map<string, number>
   #sum = 0
   #steps: StepsTaken | undefined
+  /** When something was refused last. Not stored: it is said again. */
+  #refusedAt: MonotonicMs | undefined
 
   constructor(noted: readonly Noted[]) {
     this.#bytes = new Map(noted)
@@ -51,8 +59,18 @@ class UsageTable {
     return this.#bytes.get(document) ?? 0
   }
 
-  get usage(): Usage {
-    return { documents: this.#bytes.size, bytes: this.#sum }
+  get sum(): number {
+    return this.#sum
+  }
+
+  refused(at: MonotonicMs): void {
+    this.#refusedAt = at
+  }
+
+  usage(options: TenantQuotaOptions, now: MonotonicMs): Usage {
+    const wasRefused = this.#refusedAt !== undefined && now - this.#refusedAt < shortMs
+    const isShort = wasRefused || stepRefusing(tenantLimits(options), this.#sum, 0, 0) !== undefined
+    return { documents: this.#bytes.size, bytes: this.#sum, isShort }
   }
 
   /** What was told is not stored: as the table is after loading, it was told before. */
@@ -91,10 +109,12 @@ export const usageKind = (options: UsageOptions = {}) =>
         const steps = table.steps(options)
         // The answer waits for the disk; when it refuses, that is the answer.
         if (table.bytesOf(document) !== bytes) scope.persist([document, bytes]).catch(() => {})
-        const { bytes: sum } = table.usage
+        const { sum } = table
+        const isRefused = wanted > bytes && stepRefusing(tenantLimits(options), sum - bytes, bytes, wanted - bytes) !== undefined
+        if (isRefused) table.refused(scope.monotonic())
         for (const step of steps.take(sum, sum - bytes + wanted)) report(step, sum, scope, options)
         return sum
       },
-      'usage.sum': (table) => table.usage,
+      'usage.sum': (table, _message, scope) => table.usage(options, scope.monotonic()),
     },
   })

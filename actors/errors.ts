@@ -117,7 +117,7 @@ const table = {
   'storage.corrupt': {
     text: 'the data file is damaged and was not opened',
     retry: false,
-    advice: 'Restore the last backup with `troupe restore DIR`. The damaged file is kept.',
+    advice: 'Restore the last backup with `troupe restore DIR` (docs/operations.md). The damaged file is kept.',
   },
   'storage.closed': {
     text: 'the store is closed',
@@ -243,7 +243,8 @@ const table = {
   'document.history_too_large': {
     text: 'too much was changed between these moments to be looked at in one go',
     retry: false,
-    advice: 'Ask for moments that are nearer to each other, or raise `documents.historyReplayBytes`.',
+    advice:
+      'Ask for moments that are nearer to each other, or raise `documents.historyReplayBytes` or `documents.historyDiffBytes`, as the detail says.',
   },
   'document.history_unreadable': {
     text: 'the history of this document cannot be looked at',
@@ -384,6 +385,16 @@ const table = {
     text: 'the request is not right',
     retry: false,
     advice: 'Correct what the detail names.',
+  },
+  'http.head_too_large': {
+    text: 'path and headers of the request are too long',
+    retry: false,
+    advice: 'Send fewer or shorter headers, and what is long in the body. All of them together may have 8 KiB.',
+  },
+  'http.too_slow': {
+    text: 'the request did not arrive in time',
+    retry: true,
+    advice: 'Send it again, over a connection that carries it within 15 seconds.',
   },
   'http.unsupported_type': {
     text: 'the body is of a type that is not understood',

@@ -59,6 +59,17 @@ export const tenantLimits = ({
   tenantRefuseBytes: refuseBytes = 0,
 }: TenantQuotaOptions): SizeLimits => ({ warnBytes, maxBytes, refuseBytes })
 
+/** Which limit of a tenant refuses what makes a document of `bytes` larger by `growth`. `others`: what its other documents have. */
+export const stepRefusing = (
+  { maxBytes, refuseBytes }: SizeLimits,
+  others: number,
+  bytes: number,
+  growth: number,
+): Exclude<QuotaStep, 'warn'> | undefined => {
+  if (bytes === 0 && refuseBytes > 0 && others > refuseBytes) return 'refuse'
+  return maxBytes > 0 && others + bytes + growth > maxBytes ? 'full' : undefined
+}
+
 /** Whether the sums of tenants are kept at all. */
 export const countsTenants = (options: TenantQuotaOptions): boolean => limitsOf(tenantLimits(options)).some(([, limit]) => limit > 0)
 

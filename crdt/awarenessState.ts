@@ -201,6 +201,11 @@ export class AwarenessState {
     return changed
   }
 
+  /** Nobody is here who could still send an echo. */
+  forgetRemoved(): void {
+    this.#removed.clear()
+  }
+
   /** Removes who has not been renewed for `timeoutMs` (30 000; a living client renews every 15 s), and forgets removed ids. */
   expire(now: number, timeoutMs: number): readonly AwarenessEntry[] {
     for (const [client, { at }] of this.#removed) if (now - at >= this.#policy.removedMs) this.#removed.delete(client)

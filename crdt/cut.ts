@@ -29,7 +29,11 @@ export interface CostlyCut {
   readonly source: Inspected
   /** Whoever has the same key gets the same cut; undefined: nobody else does. */
   readonly key: string | undefined
-  readonly given: Parameters<typeof cutElsewhere>
+  readonly bytes: Uint8Array
+  /** What the reader gets first, and has then beside its vector. */
+  readonly before: readonly Uint8Array[]
+  readonly vector: Uint8Array
+  readonly options: CutOptions
 }
 
 /** A cut that was made elsewhere. It is of no use any more once it would be made otherwise. */
@@ -70,12 +74,21 @@ export const isCostly = ({ bytes, inspection }: Inspected, vector: ReadonlyMap<n
   return hasManyRanges ? news > 0 : news > mostNewsBytes
 }
 
-/** For the worker. `before`: what the reader gets first, and has then beside its vector. */
-export const cutElsewhere = (bytes: Uint8Array, before: readonly Uint8Array[], vectorBytes: Uint8Array, options: CutOptions): Cut => {
-  const decoded = decodeStateVector(vectorBytes)
-  const vector: StateVector = 'ok' in decoded ? new Map() : decoded // it was decoded before it came here
-  for (const update of before) advance(vector, inspected(update).inspection)
-  return cutUpdate(inspected(bytes), vector, options)
+/** For the worker: a cut for each of these vectors. Reading 4 MB takes longer than cutting them, so it is done once for all. */
+export const cutElsewhere = (
+  bytes: Uint8Array,
+  before: readonly Uint8Array[],
+  vectors: readonly Uint8Array[],
+  options: CutOptions,
+): readonly Cut[] => {
+  const source = inspected(bytes)
+  const others = before.map((update) => inspected(update).inspection)
+  return vectors.map((vectorBytes) => {
+    const decoded = decodeStateVector(vectorBytes)
+    const vector: StateVector = 'ok' in decoded ? new Map() : decoded // it was decoded before it came here
+    for (const inspection of others) advance(vector, inspection)
+    return cutUpdate(source, vector, options)
+  })
 }
 
 /** Only for what was inspected before it came here. */

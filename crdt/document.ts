@@ -314,7 +314,14 @@ export class DocumentState {
     const source = this.#snapshot
     const key = keyOf(source, vectorBytes, vector)
     if (this.#madeOf(source, made) === undefined && this.#knownCut(key) === undefined && isCostly(source, vector))
-      return { source, key, given: [source.bytes, [], key === '' ? emptyVector : vectorBytes, this.#snapshotOptions] }
+      return {
+        source,
+        key,
+        bytes: source.bytes,
+        before: [],
+        vector: key === '' ? emptyVector : vectorBytes,
+        options: this.#snapshotOptions,
+      }
     const before: Uint8Array[] = [source.bytes]
     let readBefore = countRanges(source.inspection)
     for (const batch of this.#joinedTail()) {
@@ -324,8 +331,8 @@ export class DocumentState {
         this.#madeOf(batch, made) !== undefined || (isShared && this.#batchCuts.has(batch)) || bytes.length <= this.#chunkBytes
       if (!isKnown && isCostly(batch, vector, this.#hasMarkup ? readBefore : 0) && brings(batch.inspection, vector))
         return this.#hasMarkup
-          ? { source: batch, key: isShared ? '' : undefined, given: [bytes, [...before], vectorBytes, this.#batchOptions] }
-          : { source: batch, key: '', given: [bytes, [], emptyVector, this.#batchOptions] }
+          ? { source: batch, key: isShared ? '' : undefined, bytes, before, vector: vectorBytes, options: this.#batchOptions }
+          : { source: batch, key: '', bytes, before: [], vector: emptyVector, options: this.#batchOptions }
       before.push(bytes)
       readBefore += countRanges(batch.inspection)
     }
@@ -333,8 +340,8 @@ export class DocumentState {
   }
 
   /** Keeps a costly cut for the next who ask for it. One that was begun before the first markup came has no veil, and is not kept. */
-  keep({ source, key, given }: CostlyCut, cut: Cut): void {
-    if (key === undefined || !areSameOptions(given[3], this.#optionsOf(source))) return
+  keep({ source, key, options }: CostlyCut, cut: Cut): void {
+    if (key === undefined || !areSameOptions(options, this.#optionsOf(source))) return
     if (source !== this.#snapshot) this.#keepBatchCut(source, cut)
     else if (key === '') this.#pieces = cut
     else this.#keepCut(key, cut)

@@ -11,6 +11,7 @@ import { z } from 'zod'
 import { isPermission } from '../actors/account.ts'
 import { TroupeError } from '../actors/errors.ts'
 import { documentEventTypes } from '../actors/webhook.ts'
+import { isNetwork } from './proxies.ts'
 import { secretBytes } from './webhooks/signature.ts'
 
 const MiB = 1024 * 1024
@@ -45,6 +46,10 @@ export const schema = z.strictObject({
   data: z.string().min(1).default('./data').describe('Directory of the database. One process at a time.'),
   allowPublicAnonymous: flag(false, 'Allow to listen on an address that others reach although nobody has to log in.'),
   origins: z.array(z.string()).default([]).describe('Origins of web pages that may connect, exactly as browsers send them. Empty: all.'),
+  trustedProxies: z
+    .array(z.string().refine(isNetwork, 'expected addresses or networks, such as 10.0.0.7, 10.0.0.0/8, fd00::/8'))
+    .default([])
+    .describe('Addresses and networks of reverse proxies whose `X-Forwarded-For` is believed. Empty: of none.'),
   examples: flag(true, 'Serve the example pages at /examples/.'),
   supervisor: flag(true, 'Run under a parent process that starts the server again when it crashes.'),
   shutdownMs: milliseconds(10_000, 'Time to close in order; after it the process exits all the same.'),
@@ -59,7 +64,7 @@ export const schema = z.strictObject({
       backend: z.string().default('lmdb').describe('`lmdb`, `memory` (nothing survives), or one that you registered.'),
       maxEntryBytes: bytes(64 * MiB, 'Largest entry of a journal.'),
       ballastBytes: bytes(16 * MiB, 'Space that is kept in reserve and released when the disk is full. 0: none.', 0),
-      minFreeBytes: bytes(32 * MiB, 'After the disk was full, writes resume when this much is free.', 0),
+      minFreeBytes: bytes(32 * MiB, 'Writes that would leave less free on the disk are refused, until this much is free again.', 0),
       commitTimeoutMs: milliseconds(30_000, 'A commit that takes longer counts as failed.'),
       lockWaitMs: milliseconds(10_000, 'Wait at start for another process to give up the data directory.', 0),
     })
@@ -131,6 +136,7 @@ export const schema = z.strictObject({
       ),
       historyBytes: bytes(64 * MiB, 'Most history of one document, compressed; past it the oldest is forgotten. 0: no bound.', 0),
       historyReplayBytes: bytes(64 * MiB, 'Most changes, expanded, that one look into the history goes through.'),
+      historyDiffBytes: bytes(8 * MiB, 'Largest difference between two moments, about as JSON; what is larger is refused.'),
       historyVersions: count(1_000, 'Most named versions of one document.'),
       awarenessTimeoutMs: milliseconds(30_000, 'Presence that was not renewed for this long is removed.'),
       awarenessStateBytes: bytes(16 * 1024, 'Largest presence of one client.'),
@@ -403,10 +409,26 @@ const crossChecks = (config: Config): string[] => {
   return wrong
 }
 
+/** The option that somebody may have meant: written otherwise, or without its section. */
+const meantBy = (path: string): string | undefined => {
+  const wanted = path.toLowerCase()
+  const near = options.filter((option) => `.${option.path.toLowerCase()}`.endsWith(`.${wanted}`))
+  return near.length === 1 ? near[0]?.path : undefined
+}
+
+const defects = (issue: z.core.$ZodIssue): string[] => {
+  const path = issue.path.join('.')
+  if (issue.code !== 'unrecognized_keys') return [`${path || 'configuration'}: ${issue.message}`]
+  return issue.keys.map((key) => {
+    const unknown = path === '' ? key : `${path}.${key}`
+    const meant = meantBy(unknown)
+    return `there is no option ${unknown}${meant === undefined ? '' : `; ${meant}?`}`
+  })
+}
+
 const parse = (tree: Tree): Config => {
   const parsed = schema.safeParse(tree)
-  if (!parsed.success)
-    return refuse(parsed.error.issues.map((issue) => `${issue.path.join('.') || 'configuration'}: ${issue.message}`).join('; '))
+  if (!parsed.success) return refuse(parsed.error.issues.flatMap(defects).join('; '))
   const wrong = crossChecks(parsed.data)
   return wrong.length > 0 ? refuse(wrong.join('; ')) : parsed.data
 }

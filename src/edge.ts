@@ -24,6 +24,7 @@ import { decodeFrame, HocuspocusFramer, hocuspocusName } from './doors/hocuspocu
 import { WebSocketSink } from './doors/sink.ts'
 import type { Denial, TextDoor } from './doors/textDoor.ts'
 import { yjsDoor } from './doors/yjs.ts'
+import { Proxies } from './proxies.ts'
 import { type BusProfile, type DocumentRoute, type Route, route } from './routes.ts'
 import type { Metrics } from './telemetry/metrics.ts'
 import { isForDocuments, isHocuspocus, whereDocumentsAre } from './wires.ts'
@@ -63,6 +64,7 @@ const binary: Refusal = refusalOf(new TroupeError('message.malformed', 'a binary
 
 export class Edge {
   readonly #options: EdgeOptions
+  readonly #proxies: Proxies
   readonly #documentSockets: WebSocketServer
   readonly #busSockets: ReadonlyMap<string, WebSocketServer>
   readonly #framer = new Framer(yjsDoor)
@@ -75,6 +77,7 @@ export class Edge {
   constructor(options: EdgeOptions) {
     this.#options = options
     const { config, doors } = options
+    this.#proxies = new Proxies(config.trustedProxies)
     this.#documentSockets = sockets(config.limits.messageBytes)
     const { messageBytes, smallMessageBytes } = config.bus
     // Twice as much comes in as is taken, so that what is somewhat too large is refused with a message and not with a cut.
@@ -102,7 +105,7 @@ export class Edge {
     this.#arriving++
     const { authenticator, world, doors } = this.#options
     const mayLogInLater = wanted.kind === 'bus' && doors[wanted.door].manners.canLogIn === true
-    identify(authenticator, world.random, request, { mayLogInLater })
+    identify(authenticator, world.random, request, this.#proxies.clientOf(request), { mayLogInLater })
       .then(
         (visitor) => this.#receive(wanted, arrival, { visitor }),
         (error) => this.#receive(wanted, arrival, { error }),
@@ -233,7 +236,7 @@ export class Edge {
   }
 
   #connectMultiplexer(ws: WebSocket, { request, socket }: Arrival, caller: Caller): Receive {
-    return this.#multiplex(ws, socket, this.#identifier(socket.remoteAddress ?? '', caller), epochOf(request))
+    return this.#multiplex(ws, socket, this.#identifier(this.#proxies.clientOf(request), caller), epochOf(request))
   }
 
   /** The token of a message counts; without one, the credentials with which the socket was opened. Where nobody can log in, tokens say nothing. */
@@ -304,7 +307,7 @@ export class Edge {
   async visitor(request: IncomingMessage): Promise<Visitor> {
     const { authenticator, world, isClosing } = this.#options
     if (isClosing()) throw new TroupeError('system.closed')
-    const visitor = await identify(authenticator, world.random, request)
+    const visitor = await identify(authenticator, world.random, request, this.#proxies.clientOf(request))
     // One name for all who have none: a message that is sent again is known by its id and the name, and comes in another request.
     return visitor.hasLoggedIn ? visitor : { ...visitor, account: authenticator.anonymous('anonymous') }
   }

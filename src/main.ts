@@ -8,7 +8,7 @@
 import { existsSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { isTroupeError, TroupeError } from '../actors/errors.ts'
+import { errorTable, isTroupeError, TroupeError } from '../actors/errors.ts'
 import { help, parseCommandLine } from './cli.ts'
 import { type Effective, options, readConfig } from './config.ts'
 import { requestBackup, serveControl } from './control.ts'
@@ -43,7 +43,8 @@ const backup = async ({ config }: Effective, directory: string, log: Logger): Pr
     const journals = await openLmdbJournals({ directory: config.data, ...systemWorld(log), ...config.storage })
     await journals.backup(directory)
     await journals.close()
-  } else if (!response.ok) throw new Error(response.message)
+  } else if (!response.ok)
+    throw response.code === undefined ? new Error(response.message) : new TroupeError(response.code, response.message)
   log.info({ directory }, 'backup written')
 }
 
@@ -147,7 +148,7 @@ run().then(
   },
   (error) => {
     process.stderr.write(`troupe: ${error instanceof Error ? error.message : String(error)}\n`)
-    if (isTroupeError(error)) process.stderr.write(`        code ${error.code}\n`)
+    if (isTroupeError(error)) process.stderr.write(`        code ${error.code}. ${errorTable[error.code].advice}\n`)
     process.exit(isTroupeError(error) ? exitCodeOf(error.code) : exitCodes.software)
   },
 )

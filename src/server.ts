@@ -57,10 +57,12 @@ import { documentHistoryRoutes } from './http/documentHistory.ts'
 import { documentRoutes } from './http/documentRoutes.ts'
 import type { DocumentRoute } from './http/documentSession.ts'
 import { documentLifeRoutes } from './http/documents.ts'
+import { rawRefusal } from './http/errors.ts'
 import { type EventRoutesOptions, eventRoutes } from './http/events.ts'
 import { openapiRoutes } from './http/openapi.ts'
 import { createHttp } from './http/routes.ts'
 import { HttpSessions } from './http/session.ts'
+import { passOver, wantsWebSocket } from './http/unwantedUpgrade.ts'
 import { readMeta } from './storage/directory.ts'
 import { openJournals } from './storage/registry.ts'
 import { createMetrics, type Metrics } from './telemetry/metrics.ts'
@@ -397,9 +399,13 @@ export class TroupeServer {
   async #open(http: FastifyInstance, port: number, profile: Profile): Promise<void> {
     const server = createServer({ ...httpTimeouts, maxHeaderSize: maxHeaderBytes }, (request, response) => http.routing(request, response))
     server.maxConnections = this.config.limits.connections + spareSockets
-    server.on('upgrade', (request, socket, head) => this.#edge.upgrade(profile, request, socket as Socket, head)) // a server without TLS or tunnels has no others
-    server.on('clientError', (_error, socket) => {
-      if (socket.writable) socket.end('HTTP/1.1 400 Bad Request\r\nconnection: close\r\n\r\n')
+    server.on('upgrade', (request, socket, head) => {
+      if (wantsWebSocket(request))
+        this.#edge.upgrade(profile, request, socket as Socket, head) // a server without TLS or tunnels has no others
+      else passOver(server, request, socket, head)
+    })
+    server.on('clientError', (error, socket) => {
+      if (socket.writable) socket.end(rawRefusal(error))
       else socket.destroy()
     })
     await new Promise<void>((resolve, reject) => {

@@ -57,7 +57,7 @@ export const restoreBackup = async (backupDirectory: string, directory: string, 
     const isHalfDone = await isRestoring(directory)
     if (old.length > 0 && !force && !isHalfDone) throw new TroupeError('storage.read_only', `${directory} is not empty`)
     const meta = await readMeta(backupDirectory)
-    if (meta === undefined) throw new TroupeError('storage.corrupt', `${backupDirectory} has no meta.json`)
+    if (meta === undefined) throw new TroupeError('storage.corrupt', `${backupDirectory} is no backup: it has no meta.json`)
     const now = clock.now()
     const staging = join(directory, `restoring-${now}`)
     await rm(staging, { recursive: true, force: true })

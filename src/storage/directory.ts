@@ -17,6 +17,8 @@ import { isLockFile } from './lock.ts'
 
 export const dataFile = 'data.mdb'
 export const metaFile = 'meta.json'
+/** Begins the line in which the preflight says what is wrong; LMDB writes to the same stream. */
+export const complaint = 'damaged: '
 const cleanFile = 'clean'
 const restoringFile = 'restoring'
 

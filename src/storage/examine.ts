@@ -1,13 +1,13 @@
 /**
- * Is this data file fit to be opened by the server? Cheap looks first; then, when they leave a doubt, a child process that
- * opens and walks it and may die of it.
+ * Is this data file fit to be opened by the server? Its header first; then, when the store was not closed in good order (as after
+ * each crash) or the header leaves a doubt, a child process that looks at all pages, opens it and reads it, and may die of that.
  */
 import { execFile } from 'node:child_process'
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { TroupeError } from '../../actors/errors.ts'
-import { dataFile } from './directory.ts'
+import { complaint, dataFile } from './directory.ts'
 import { readHeader } from './header.ts'
 
 /** The built preflight.ts, if it lies beside this module, as it does in the package. */
@@ -18,22 +18,11 @@ const besideMe = (): string | undefined => {
 
 const runChild = (program: string, directory: string): Promise<string | undefined> =>
   new Promise((resolve) => {
-    execFile(
-      process.execPath,
-      [program, directory],
-      { timeout: 0, env: { ...process.env, NODE_OPTIONS: '' } },
-      (error, _out, complaint) => {
-        if (error === null) return resolve(undefined)
-        resolve(
-          error.signal
-            ? `opening it ends with ${error.signal}`
-            : complaint
-                .split('\n')
-                .find((line) => /error/i.test(line))
-                ?.trim() || error.message,
-        )
-      },
-    )
+    execFile(process.execPath, [program, directory], { timeout: 0, env: { ...process.env, NODE_OPTIONS: '' } }, (error, _out, said) => {
+      if (error === null) return resolve(undefined)
+      const reason = said.split('\n').find((line) => line.startsWith(complaint))
+      resolve(error.signal ? `opening it ends with ${error.signal}` : (reason?.slice(complaint.length) ?? error.message))
+    })
   })
 
 export interface Examination {
@@ -56,7 +45,7 @@ export const examine = async (directory: string, { isClean, preflightPath }: Exa
       'the data file is shorter than its header says, and no preflight program is there to look closer',
     )
   }
-  const complaint = await runChild(program, directory)
-  if (complaint !== undefined) throw new TroupeError('storage.corrupt', complaint)
+  const reason = await runChild(program, directory)
+  if (reason !== undefined) throw new TroupeError('storage.corrupt', reason)
   return 'sound'
 }

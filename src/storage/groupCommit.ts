@@ -5,17 +5,17 @@
  * - a waiter is told "done" only when its change is on disk, and every waiter is told something;
  * - a failed commit takes along everything queued behind it, so a journal never has holes; the states in memory go back to
  *   what is on disk;
- * - a full disk refuses writes until there is room. Any other failure, or a flush that does not come back, ends writing for
+ * - a full disk refuses writes until there is room, and what might not fit is refused before it begins (space.ts). Any other failure, or a flush that does not come back, ends writing for
  *   good: after a failed fsync the kernel calls the lost pages clean, and a retry would "succeed".
  *
  * One commit costs 0.2 ms of CPU and a put 1 µs (docs/decisions/001-group-commit.md), so waiting for the end of the turn of
  * the event loop, when all sockets that were readable have been read, is the cheapest grouping there is.
  */
-import { TroupeError } from '../../actors/errors.ts'
+import { isTroupeError, TroupeError } from '../../actors/errors.ts'
 import type { Cancel, Clock, Log } from '../../actors/world.ts'
 import { BlockWriter } from './block.ts'
 import type { Slot } from './slots.ts'
-import type { Space } from './space.ts'
+import { type Space, spareBytes } from './space.ts'
 import type { StatusBoard } from './statusBoard.ts'
 import type { Change, Commit, Tables } from './tables.ts'
 
@@ -46,6 +46,8 @@ export interface GroupCommitOptions {
   readonly board: StatusBoard
   readonly clock: Clock
   readonly log: Log
+  /** What a commit must leave free on the disk, unless it is one that makes room. */
+  readonly minFreeBytes: number
   /** A flush that takes longer is a failed disk. */
   readonly commitTimeoutMs: number
   /** Least time between the beginnings of two commits. */
@@ -155,7 +157,10 @@ export class GroupCommit {
       for (const [slot, { blocks, snapshot }] of batch.drafts) {
         changes.push({ key: slot.key, from: slot.durable, to: slot.staged, blocks: blocks.blocks, snapshot })
       }
-      commit = tables.write(changes, { ...(reserveIds === undefined ? {} : { reserveIds }), probe: batch.isProbe })
+      commit = tables.write(changes, (growthBytes) => this.#admit(growthBytes), {
+        ...(reserveIds === undefined ? {} : { reserveIds }),
+        probe: batch.isProbe,
+      })
       this.#markRemovals(batch, commit.flushed)
       const late = new Promise<never>((_, reject) => {
         cancel = clock.after(commitTimeoutMs, () => reject(new Error(`no answer from the disk for ${commitTimeoutMs} ms`)))
@@ -168,6 +173,16 @@ export class GroupCommit {
       cancel?.()
       await this.#fail(batch, commit, error)
     }
+  }
+
+  /** While the disk is full, only what makes room comes here, and may use what is left. Errors: `storage.full`. */
+  #admit(growthBytes: number): void {
+    const { tables, space, board, minFreeBytes } = this.#options
+    const keptBytes = board.status.state === 'full' ? 0 : minFreeBytes
+    const available = space.availableNow()
+    if (available >= growthBytes + keptBytes) return
+    if (keptBytes === 0 && available + space.insideBytes(tables.usedBytes()) >= growthBytes + spareBytes) return
+    throw new TroupeError('storage.full', `${available} bytes are free, this commit may take ${growthBytes}`)
   }
 
   #markRemovals(batch: Batch, flushed: Promise<void>): void {
@@ -193,8 +208,10 @@ export class GroupCommit {
 
   async #fail(batch: Batch, commit: Commit | undefined, error: unknown): Promise<void> {
     const { board, space, clock, log, onFull } = this.#options
-    this.#hasFailedLast = true
-    const isFull = commit !== undefined && !commit.isVisible() && (await space.explains(error, commit.bytes).catch(() => false))
+    const isRefused = commit === undefined && isTroupeError(error, 'storage.full')
+    if (!isRefused) this.#hasFailedLast = true
+    const isFull =
+      isRefused || (commit !== undefined && !commit.isVisible() && (await space.explains(error, commit.growthBytes).catch(() => false)))
     const queued = this.#collecting
     this.#collecting = emptyBatch()
     for (const slot of [...batch.drafts.keys(), ...queued.drafts.keys()]) slot.staged = slot.durable
@@ -211,9 +228,11 @@ export class GroupCommit {
       return
     }
     for (const slot of batch.drafts.keys()) slot.removal = undefined
+    // Refused for the sake of `minFreeBytes`: the rest of the disk is there for those that make room, and the ballast after it.
+    const hasRest = isRefused && board.status.state === 'ready'
     board.set({ state: 'full', since: clock.now() })
     log.error({ error }, 'the disk is full; appends are refused until there is room')
-    const hasRoom = await space.release().catch(() => false)
+    const hasRoom = hasRest || (await space.release().catch(() => false))
     this.#flying = undefined
     const refused = new TroupeError('storage.full', undefined, { cause: error })
     for (const waiter of waiters) {

@@ -13,7 +13,7 @@ import { isRestoring, markClean, newMeta, prepareDirectory, readMeta, unmarkClea
 import { examine } from './examine.ts'
 import { LmdbJournals } from './lmdbJournals.ts'
 import { lockDirectory } from './lock.ts'
-import { isFullCode, Space } from './space.ts'
+import { emptyBytes, isFullCode, Space } from './space.ts'
 import { Tables } from './tables.ts'
 
 export interface LmdbOptions {
@@ -26,7 +26,7 @@ export interface LmdbOptions {
   readonly maxEntryBytes?: number
   /** Size of the file that is given up on a full disk so that trimming works. Default 32 MiB; 0: none. */
   readonly ballastBytes?: number
-  /** With less free disk than this, appends are refused. Default 0: only when the disk is really full. */
+  /** What a commit must leave free on the disk, unless it makes room. Default 0: all of the disk may be used. */
   readonly minFreeBytes?: number
   /** How often to look for room. Default 2 000. */
   readonly spaceProbeMs?: number
@@ -74,8 +74,9 @@ export const openLmdbJournals = async (options: LmdbOptions): Promise<DurableJou
     await unmarkClean(directory)
     const space = new Space(directory, options.ballastBytes ?? 32 * 1024 * 1024)
     const hasBallast = await space.reserve(0)
+    if (found === 'missing' && space.availableNow() < emptyBytes) throw new TroupeError('storage.full', 'no room for a new data file')
     tables = openTables(directory)
-    const startsFull = !hasBallast && !(await space.hasRoomInside(tables.usedBytes()))
+    const startsFull = !hasBallast && !space.hasRoomInside(tables.usedBytes())
     if (startsFull) log.warn({ directory }, 'too little disk is free for the ballast file; appends are refused until there is more')
     if (meta?.initialized !== true) await writeMeta(directory, newMeta(clock.now()))
     const journals = new LmdbJournals(

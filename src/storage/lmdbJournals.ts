@@ -22,9 +22,9 @@ export interface JournalsOptions {
   readonly random: Random
   readonly log: Log
   readonly maxEntryBytes: number
-  /** Below this much free disk, writes are refused. */
+  /** What a commit must leave free on the disk, unless it makes room. */
   readonly minFreeBytes: number
-  /** How often to look for room: while the disk is full, and for `minFreeBytes`. */
+  /** How often to look for room: while the disk is full, and for `minFreeBytes` while nothing is written. */
   readonly spaceProbeMs: number
   readonly commitTimeoutMs: number
   readonly commitGapMs: number
@@ -57,13 +57,14 @@ export class LmdbJournals implements Journals {
     this.#closed = closed
     this.#board = new StatusBoard(options.log)
     this.#slots = new Slots(options.cachedJournals, (name) => this.#load(name))
-    const { clock, log, commitTimeoutMs, commitGapMs } = options
+    const { clock, log, minFreeBytes, commitTimeoutMs, commitGapMs } = options
     this.#commits = new GroupCommit({
       tables,
       space,
       board: this.#board,
       clock,
       log,
+      minFreeBytes,
       commitTimeoutMs,
       commitGapMs,
       onFull: () => this.#probeLater(),
@@ -322,7 +323,7 @@ export class LmdbJournals implements Journals {
         const available = await this.#space.availableBytes()
         const hasRoom = isWhole
           ? available >= minFreeBytes + spareBytes
-          : minFreeBytes === 0 && (await this.#space.hasRoomInside(this.#tables.usedBytes()))
+          : minFreeBytes === 0 && this.#space.hasRoomInside(this.#tables.usedBytes())
         if (hasRoom && this.#closing === undefined) {
           await this.#commits.probe()
           if (this.#board.status.state !== 'full') return

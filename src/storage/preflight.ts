@@ -1,11 +1,24 @@
 /**
- * A program of its own: opens the store in the directory that is its argument, walks through every record, and ends with 0.
- * A damaged file kills it (SIGSEGV, SIGBUS, SIGABRT) instead of the server; any other end than 0 says "damaged" as well.
+ * A program of its own: looks at every page of the data file in the directory that is its argument, opens the store, walks through
+ * every record, and ends with 0. The first step says which page is damaged. What it does not find kills this process (SIGSEGV,
+ * SIGBUS, SIGABRT) instead of the server; any other end than 0 says "damaged" as well.
  *
  * It opens like the server does, for writing and with `safeRestore`, though it writes nothing: the first one to open a store
  * after a crash decides to which flushed state it goes back, and a read-only opener does not go back at all.
  */
+import { join } from 'node:path'
 import { open } from 'lmdb'
+import { complaint, dataFile } from './directory.ts'
+import { readHeader } from './header.ts'
+import { findDamage } from './pages.ts'
+
+const lookAtPages = async (directory: string): Promise<void> => {
+  const path = join(directory, dataFile)
+  const header = await readHeader(path)
+  if (header.is !== 'plausible') throw new Error(header.is === 'damaged' ? header.reason : `there is no ${dataFile}`)
+  const damage = findDamage(path, header.snapshot)
+  if (damage !== undefined) throw new Error(`${path}, ${damage}`)
+}
 
 const walk = async (directory: string): Promise<void> => {
   const binary = { encoding: 'binary', keyEncoding: 'binary' } as const
@@ -22,6 +35,12 @@ const walk = async (directory: string): Promise<void> => {
   await root.close()
 }
 
-const directory = process.argv[2]
-if (directory === undefined) throw new Error('usage: preflight DIRECTORY')
-await walk(directory)
+try {
+  const directory = process.argv[2]
+  if (directory === undefined) throw new Error('usage: preflight DIRECTORY')
+  await lookAtPages(directory)
+  await walk(directory)
+} catch (error) {
+  process.stderr.write(`\n${complaint}${error instanceof Error ? error.message : String(error)}\n`)
+  process.exit(1)
+}

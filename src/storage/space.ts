@@ -7,14 +7,21 @@
  * LMDB never gives pages back to the disk, it uses them again. When trimming made the room, there may be none for a new ballast;
  * then free pages inside the data file, as many as the ballast would be, stand for it. Limit: appends may use those up too, and
  * then a full disk refuses removals until somebody makes room on it.
+ *
+ * LMDB must not find out by itself that the disk is full: of a write that is refused whole, lmdb 3.5 writes a message beyond the end of
+ * its buffer, which may end the process (3 times in 20). So each commit is measured against the disk before it begins.
  */
 import { randomFillSync } from 'node:crypto'
+import { statfsSync, statSync } from 'node:fs'
 import { open, rm, stat, statfs } from 'node:fs/promises'
 import { join } from 'node:path'
 import { dataFile, syncDirectory } from './directory.ts'
 
 /** Room that must be there beyond the ballast before writing starts again, so that the next commit does not fill it up at once. */
 export const spareBytes = 1024 * 1024
+
+/** More than a new data file takes: 32 KiB. */
+export const emptyBytes = 256 * 1024
 
 const pieceBytes = 1024 * 1024
 
@@ -43,19 +50,34 @@ export class Space {
     return bavail * bsize
   }
 
-  /** Did this commit of `bytes` fail because the disk is full? */
-  async explains(error: unknown, bytes: number): Promise<boolean> {
+  /**
+   * The same at once, and Infinity when the system does not say. On a local disk it takes 1 µs, since the answer is in memory; by way of
+   * the thread pool it would be 15 to 70.
+   */
+  availableNow(): number {
+    try {
+      const { bavail, bsize } = statfsSync(this.#directory)
+      return bavail * bsize
+    } catch {
+      return Number.POSITIVE_INFINITY // only LMDB knows then
+    }
+  }
+
+  /** Did this commit, which makes the data file larger by `growthBytes` at most, fail because the disk is full? */
+  async explains(error: unknown, growthBytes: number): Promise<boolean> {
     const code = codeOf(error)
     if (isFullCode(code)) return true
-    if (!ioCodes.has(code)) return false
-    // Copied pages make a commit larger than its data; 1 MiB is far more than one path from root to leaf in each table.
-    return (await this.availableBytes()) < bytes * 2 + 1024 * 1024
+    return ioCodes.has(code) && (await this.availableBytes()) < growthBytes + spareBytes
+  }
+
+  /** What LMDB can use again in its file when `usedBytes` of it are in use. Readers may hold on to some of it. */
+  insideBytes(usedBytes: number): number {
+    return statSync(join(this.#directory, dataFile)).size - usedBytes
   }
 
   /** Without a ballast: do the pages that LMDB has free in its file make up for it, when `usedBytes` of them are in use? */
-  async hasRoomInside(usedBytes: number): Promise<boolean> {
-    const { size } = await stat(join(this.#directory, dataFile))
-    return size - usedBytes > this.#ballastBytes + spareBytes
+  hasRoomInside(usedBytes: number): boolean {
+    return this.insideBytes(usedBytes) > this.#ballastBytes + spareBytes
   }
 
   /** Bytes that the ballast lacks. */

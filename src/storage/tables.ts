@@ -16,6 +16,7 @@ import { type Database, open, type RootDatabase } from 'lmdb'
 import { isTroupeError, TroupeError } from '../../actors/errors.ts'
 import type { Entry, Offset } from '../../actors/journal.ts'
 import { type Block, entryKey, keyOffset, readBlock } from './block.ts'
+import { overlapsFlushes } from './header.ts'
 import { absent, decodeState, encodeState, headless, type JournalState, type StoredSnapshot } from './journalState.ts'
 import { envelopeBytes, isIntact, seal, verify } from './record.ts'
 
@@ -36,7 +37,8 @@ export interface Change {
 export interface Commit {
   /** Resolves when it is on disk (flushed). Rejects with the cause, which has LMDB's or the system's `code`. */
   readonly flushed: Promise<void>
-  readonly bytes: number
+  /** Most that it makes the data file larger. */
+  readonly growthBytes: number
   /** True when readers see it, on disk or not: after a failure it tells a refused write from a failed flush. */
   isVisible(): boolean
 }
@@ -53,6 +55,27 @@ const chunkBytes = 16 * 4_096 - 24 - envelopeBytes
 const maxOffset = 2 ** 48 - 1
 const idsKey = Buffer.from('ids')
 const probeKey = Buffer.from('probe')
+
+const pageBytes = 4_096
+/** Values from here on have pages of their own. */
+const overflowBytes = 2_000
+/** Copies of the branches above what was put, new roots, and the list of free pages. */
+const commitBytes = 64 * pageBytes
+/** Removed records lie together: some of them for each page that is copied to take them out. */
+const removalBytes = 256
+
+/**
+ * LMDB writes each page anew that it touches: a leaf for each record, when they all go to different journals, and it may be split.
+ * What of that finds room in free pages inside the file is not known before, so it counts as well.
+ */
+const growthOf = (puts: readonly Put[]): number => {
+  let bytes = commitBytes
+  for (const { record } of puts) {
+    if (record === undefined) bytes += removalBytes
+    else bytes += pageBytes + (record.length < overflowBytes ? record.length : Math.ceil((record.length + 24) / pageBytes) * pageBytes)
+  }
+  return bytes
+}
 
 const chunkKey = (id: number, generation: number, chunk: number): Buffer => {
   const key = Buffer.allocUnsafe(12)
@@ -88,7 +111,7 @@ export class Tables {
       path: directory,
       noSubdir: false,
       safeRestore: true,
-      overlappingSync: process.platform !== 'win32',
+      overlappingSync: overlapsFlushes,
       eventTurnBatching: false,
       maxDbs: 64,
       maxReaders: 256,
@@ -189,7 +212,12 @@ export class Tables {
     return this.#names.getKeys(start.length === 0 ? {} : { start })
   }
 
-  write(changes: readonly Change[], options: { readonly reserveIds?: number; readonly probe?: boolean } = {}): Commit {
+  /** `admit` is told how much larger the data file may become, and throws when that is too much: nothing has happened then. */
+  write(
+    changes: readonly Change[],
+    admit: (growthBytes: number) => void,
+    options: { readonly reserveIds?: number; readonly probe?: boolean } = {},
+  ): Commit {
     const puts: Put[] = []
     for (const change of changes) this.#differences(change, puts)
     if (options.reserveIds !== undefined) {
@@ -198,9 +226,9 @@ export class Tables {
       puts.push({ table: this.#counters, key: idsKey, record: seal(idsKey, record) })
     }
     if (options.probe === true) puts.push({ table: this.#counters, key: probeKey, record: seal(probeKey, Buffer.alloc(envelopeBytes)) })
-    let bytes = 0
-    for (const { record } of puts) bytes += record?.length ?? 0
-    return { flushed: this.#commit(puts), bytes, isVisible: () => this.#isVisible(puts.at(-1)) }
+    const growthBytes = growthOf(puts)
+    if (puts.length > 0) admit(growthBytes)
+    return { flushed: this.#commit(puts), growthBytes, isVisible: () => this.#isVisible(puts.at(-1)) }
   }
 
   /** Bytes of pages in use; the rest of the data file is free for LMDB to use again. */

@@ -2,7 +2,7 @@
 import { describe, expect, it } from 'vitest'
 import * as Y from 'yjs'
 import { DocumentAnswers } from '../../actors/documentAnswers.ts'
-import type { MadeCut } from '../../crdt/cut.ts'
+import type { Cut, MadeCut } from '../../crdt/cut.ts'
 import { type Answer, DocumentState } from '../../crdt/document.ts'
 import type { Inspected } from '../../crdt/merge.ts'
 import { inspect, unpacked } from '../../crdt/packedInspection.ts'
@@ -47,8 +47,9 @@ describe('an answer that takes long', () => {
         const state = load()
         const made = new Map<Inspected, MadeCut>()
         for (let costly = state.costly(vector, made); costly !== undefined; costly = state.costly(vector, made)) {
-          const cut = documentWork.cutElsewhere(...costly.given)
-          made.set(costly.source, { cut, options: costly.given[3] })
+          const { bytes, before, vector: asked, options } = costly
+          const [cut] = documentWork.cutElsewhere(bytes, before, [asked], options) as [Cut]
+          made.set(costly.source, { cut, options })
           state.keep(costly, cut)
         }
         expect(made.size).toBeGreaterThan(0)
@@ -73,12 +74,18 @@ describe('an answer that takes long', () => {
 
   const answering = (content = DocumentState.load(chain(clients), []) as DocumentState) => {
     const jobs: (() => void)[] = []
+    let fail = () => {}
     const run = (name: 'cutElsewhere', ...given: Parameters<typeof documentWork.cutElsewhere>) =>
-      new Promise((resolve) => jobs.push(() => resolve(documentWork[name](...given))))
+      new Promise((resolve, reject) => {
+        jobs.push(() => resolve(documentWork[name](...given)))
+        fail = () => reject(new Error('no'))
+      })
     const answers = new DocumentAnswers({ run } as unknown as DocumentWork, () => content) // nothing else is asked for
     const answer = (vector: Uint8Array) =>
-      new Promise<Answer | Rejection>((resolve) => answers.answer(vector, (promise, done) => void promise.then(done), resolve))
-    return { content, jobs, answer }
+      new Promise<Answer | Rejection>((resolve, reject) =>
+        answers.answer(vector, (promise, done) => void promise.then(done, reject), resolve),
+      )
+    return { content, jobs, answer, fail: () => fail() }
   }
 
   it('[BGA15] is made once for all who ask the same, at the same time or later', async () => {
@@ -91,6 +98,33 @@ describe('an answer that takes long', () => {
     expect(shown(await answer(nothing))).toEqual(first)
     expect(jobs.length).toBe(1)
     expect(first).toEqual(shown(content.answer(nothing)))
+  })
+
+  it('[BGA15] is made together with those for all others who came meanwhile, each its own', async () => {
+    const { content, jobs, answer } = answering()
+    const vectors = Array.from({ length: 20 }, (_, i) => stateVector(clients / 2 + i))
+    const asked = vectors.map(answer)
+    expect(jobs.length).toBe(1)
+    jobs[0]?.()
+    await asked[0]
+    await new Promise((resolve) => setImmediate(resolve))
+    expect(jobs.length).toBe(2)
+    jobs[1]?.()
+    const answers = (await Promise.all(asked)).map(shown)
+    expect(answers).toEqual(vectors.map((vector) => shown(content.answer(vector))))
+    expect(new Set(answers.map((one) => JSON.stringify(one))).size).toBe(20)
+    expect(jobs.length).toBe(2)
+  })
+
+  it('[BGA15] is refused when the worker fails, and the next ones are made', async () => {
+    const { content, jobs, answer, fail } = answering()
+    const first = answer(nothing)
+    const second = answer(stateVector(clients / 2))
+    fail()
+    await expect(first).rejects.toThrow('no')
+    await new Promise((resolve) => setImmediate(resolve))
+    jobs[1]?.()
+    expect(shown(await second)).toEqual(shown(content.answer(stateVector(clients / 2))))
   })
 
   it('[BGA15] is made anew when the document was compacted meanwhile', async () => {

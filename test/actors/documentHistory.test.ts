@@ -205,6 +205,15 @@ describe('the past of a document', () => {
     expect(await codeOf(story.ask({ type: 'document.diff', from: { offset: 0 } }))).toBe('document.history_too_large')
   })
 
+  it('refuses to tell more than it may, and tells of a shorter time', async () => {
+    const story = await Story.begin(options({ diffBytes: 1_000 }))
+    await story.write('ann', 'x'.repeat(600))
+    expect(Object.keys((await story.ask({ type: 'document.diff', from: { offset: 0 } })).roots)).toEqual(['t'])
+    await story.write('bob', 'y'.repeat(600))
+    expect(await codeOf(story.ask({ type: 'document.diff', from: { offset: 0 } }))).toBe('document.history_too_large')
+    expect(Object.keys((await story.ask({ type: 'document.diff', from: { offset: 1 } })).roots)).toEqual(['t'])
+  })
+
   it('begins with what was there when it was switched on', async () => {
     const story = await Story.begin({ ...options(), history: undefined })
     await story.write('ann', ...'x'.repeat(45))

@@ -3,10 +3,13 @@ import { describe, expect, it } from 'vitest'
 import * as Y from 'yjs'
 import type { DocumentAccess } from '../../actors/account.ts'
 import { type DocumentOptions, documentKind } from '../../actors/document.ts'
+import { DocumentMemory } from '../../actors/documentMemory.ts'
 import type { DocumentBytes, DocumentDescription, DocumentMessage, Refused } from '../../actors/documentMessages.ts'
+import { usageKind } from '../../actors/documentUsage.ts'
 import type { Part, Publication } from '../../actors/publication.ts'
 import { defineActor } from '../../actors/system/definition.ts'
 import type { Scope } from '../../actors/system/scope.ts'
+import { encodeAwareness } from '../../crdt/awareness.ts'
 import { updateLimits } from '../../crdt/update.ts'
 import { documentWork } from '../../crdt/work.ts'
 import { SeededRandom } from '../support/world.ts'
@@ -125,7 +128,7 @@ class Room {
       run: async (name, ...given) => (documentWork[name] as (...given: unknown[]) => never)(...given), // `given` fits `name`
     }
     const document = documentKind({ journals, work, idleMs: 1_000_000, ...options })
-    room.machine = await Machine.boot([document, ear])
+    room.machine = await Machine.boot([document, usageKind(options), ear])
     room.#handle = room.machine.disk.open()
     return room
   }
@@ -416,6 +419,49 @@ describe('what a client is asked', () => {
     await a.answer()
     expect(a.heard.map(({ kind, bytes }) => (kind === 'barrier' ? bytes[0] : kind))).toEqual(['update', 2])
   })
+
+  it('[DLF8] has been asked again before a barrier comes back that was sent while the document is being moved', async () => {
+    const room = await Room.open()
+    await room.machine.system.ask('document/taken', { type: 'document.create', by: 'u' })
+    const a = await room.client('a').join({ wantsReceipts: false })
+    await a.synchronise()
+    await a.send(a.write('there already'))
+    await a.ask()
+    a.write('typed offline')
+    room.machine.disk.hold()
+    const rename = codeOf(room.machine.system.ask(address, { type: 'document.rename', by: 'u', to: 'taken' }))
+    await quiet()
+    await a.answer()
+    await a.say({ type: 'document.barrier', payload: Uint8Array.of(1) })
+    expect(a.take()).not.toContain('barrier')
+    room.machine.disk.release()
+    await room.flush()
+    expect(await rename).toBe('document.exists')
+    const stored = room.entries()
+    expect(a.heard.map(({ kind }) => kind)).toEqual(['vector'])
+    await a.answer()
+    expect(a.take()).toEqual(['update', 'barrier'])
+    expect(room.entries()).toBe(stored + 1)
+  })
+
+  it('[DLF8] that is sent away when the document has begun anew never hears the barrier behind what it brought meanwhile', async () => {
+    const room = await Room.open()
+    const a = await room.client('a').join({ wantsReceipts: false })
+    await a.synchronise()
+    await a.send(a.write('there already'))
+    await a.ask()
+    a.write('typed offline')
+    room.machine.disk.hold()
+    const reset = room.machine.system.ask(address, { type: 'document.reset', by: 'u' })
+    await quiet()
+    await a.answer()
+    await a.say({ type: 'document.barrier', payload: Uint8Array.of(1) })
+    room.machine.disk.release()
+    await room.flush()
+    await reset
+    expect(a.take()).not.toContain('barrier')
+    expect(a.refusals).toEqual(['document.epoch'])
+  })
 })
 
 describe('a document', () => {
@@ -442,6 +488,16 @@ describe('a document', () => {
     const state = b.heard.find(({ kind }) => kind === 'state')
     Y.applyUpdate(b.doc, state?.bytes as Uint8Array)
     expect(b.doc.getText('text').toString()).toBe('stored')
+  })
+
+  it('leaves memory at once where that is short, when the last of those who were present has gone', async () => {
+    const room = await Room.open({ memory: new DocumentMemory(0) })
+    const a = await room.client('a').join()
+    await a.synchronise()
+    await a.send(a.write())
+    await a.say({ type: 'document.awareness', update: encodeAwareness([{ client: 1, clock: 0, state: '{}' }]) })
+    await a.say({ type: 'document.leave' })
+    expect(room.machine.system.counts().get('document')).toBe(0)
   })
 
   it('that cannot be compacted is tried again ever more seldom', async () => {
@@ -542,6 +598,84 @@ describe('a client that wrote too much and then deletes', () => {
       for (const { kind, bytes } of b.heard) if (kind === 'update' || kind === 'state') Y.applyUpdate(b.doc, bytes)
       expect(b.doc.getText('text').toString(), `seed ${seed}`).toBe(text.toString())
     }
+  })
+})
+
+describe('a client that was refused because its tenant is full', () => {
+  const limits = { tenantBytes: 10_000, compareMs: 0 }
+  const textOf = (text: string) => {
+    const doc = new Y.Doc()
+    doc.getText('text').insert(0, text)
+    return doc
+  }
+  const edit = (room: Room, name: string, update: Uint8Array) =>
+    room.machine.system.ask(`document/${name}`, { type: 'document.edit', update, author: { user: '', via: 'http' } })
+
+  /** The tenant has 8 000 bytes in another document, and somebody could not save 4 000 in this one. */
+  const refused = async (options: Partial<DocumentOptions> = {}) => {
+    const room = await Room.open({ ...limits, ...options })
+    const other = textOf('o'.repeat(8_000))
+    await edit(room, 'other', Y.encodeStateAsUpdate(other))
+    const a = await room.client('a').join()
+    await a.synchronise()
+    a.take()
+    await a.send(a.write('x'.repeat(4_000)))
+    while (a.isAsked) await a.answer()
+    expect(a.take()).toContain('refused')
+    return { room, a, other }
+  }
+
+  it('[TQ4] is asked again when another document was deleted, and has everything saved', async () => {
+    const { room, a } = await refused()
+    await room.machine.clock.advance(60_000)
+    expect(a.take()).toEqual([])
+    await room.machine.system.ask('document/other', { type: 'document.remove', by: 'u' })
+    await room.machine.clock.advance(10_000)
+    expect(a.isAsked).toBe(true)
+    await a.answer()
+    expect(a.take()).toEqual(['update', 'saved'])
+  })
+
+  it('[TQ4] is asked again when something was deleted in another document, which is compacted for it', async () => {
+    const { room, a, other } = await refused()
+    const before = Y.encodeStateVector(other)
+    other.getText('text').delete(0, 7_000)
+    await edit(room, 'other', Y.encodeStateAsUpdate(other, before))
+    await room.machine.clock.advance(10_000)
+    await a.answer()
+    expect(a.take()).toEqual(['update', 'saved'])
+  })
+
+  it('[TQ4] and writes on meanwhile has a receipt for each change, once there is room for all of them', async () => {
+    const { room, a } = await refused()
+    await edit(room, 'third', Y.encodeStateAsUpdate(textOf('t'.repeat(1_000))))
+    await a.send(a.write('y'.repeat(4_500)))
+    while (a.isAsked) await a.answer()
+    await room.machine.system.ask('document/third', { type: 'document.remove', by: 'u' })
+    await room.machine.clock.advance(10_000)
+    while (a.isAsked) await a.answer()
+    expect(a.take().filter((kind) => kind === 'saved')).toEqual([])
+    await room.machine.system.ask('document/other', { type: 'document.remove', by: 'u' })
+    await room.machine.clock.advance(20_000)
+    while (a.isAsked) await a.answer()
+    expect(a.take().filter((kind) => kind === 'saved')).toHaveLength(2)
+  })
+
+  it('[TQ4] is asked again when the tenant may have new documents, if its own was to be one', async () => {
+    const room = await Room.open({ tenantRefuseBytes: 10_000, compareMs: 0 })
+    const a = await room.client('a').join()
+    await a.synchronise()
+    await edit(room, 'other', Y.encodeStateAsUpdate(textOf('o'.repeat(12_000))))
+    await room.flush()
+    expect(await codeOf(room.client('b').join())).toBe('document.full') // now it is known here, too
+    a.take()
+    await a.send(a.write('new'))
+    while (a.isAsked) await a.answer()
+    expect(a.take()).toContain('refused')
+    await room.machine.system.ask('document/other', { type: 'document.remove', by: 'u' })
+    await room.machine.clock.advance(10_000)
+    await a.answer()
+    expect(a.take()).toEqual(['update', 'saved'])
   })
 })
 

@@ -1,5 +1,5 @@
-/** The built server on a disk that is full, and on one that fails. */
-import { rmSync, statfsSync, writeFileSync } from 'node:fs'
+/** The built server on a disk that is full, on one that fails, and on one that has flipped bits. */
+import { readFileSync, rmSync, statfsSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import * as Y from 'yjs'
@@ -180,4 +180,30 @@ describe('a disk that fails', () => {
       expect((await readiness(server)).status).toBe(200)
     },
   )
+})
+
+describe('a disk that has flipped bits', () => {
+  it('[FD5] crashes the server at most once: the supervisor says so, and the next start names the page and ends with 74', async () => {
+    const data = join(directory(), 'data')
+    const first = await start(data)
+    await (await new WireClient(`${first.ws}/docs/flipped`).synced()).edit('stored')
+    first.signal('SIGTERM')
+    await first.exited
+    const file = join(data, 'data.mdb')
+    const bytes = readFileSync(file)
+    // Leaves of a transaction to come, which LMDB takes for its own copies and writes into, and that kills it.
+    for (let page = 2; page * 4_096 < bytes.length; page++) {
+      if (bytes.readUInt32LE(page * 4_096) === page && bytes.readUInt16LE(page * 4_096 + 18) === 2) bytes.writeUInt8(1, page * 4_096 + 13)
+    }
+    writeFileSync(file, bytes)
+    const server = await start(data, ['--supervised']) // closed in good order, so nobody has looked
+    const client = new WireClient(`${server.ws}/docs/flipped`)
+    client.text.insert(0, 'new. ')
+    expect(await server.exited).toEqual({ code: 74, signal: null })
+    const crashes = server.lines.filter(({ msg }) => msg === 'the server crashed')
+    expect(crashes.map(({ signal, advice }) => [signal, advice])).toEqual([['SIGSEGV', expect.stringContaining('pages of the data file')]])
+    expect(server.stderr).toMatch(/data file is damaged and was not opened: \S+data\.mdb, page \d+: it is of transaction/)
+    expect(server.stderr).toContain('code storage.corrupt. Restore the last backup')
+    expect(readFileSync(file).equals(bytes)).toBe(true)
+  })
 })

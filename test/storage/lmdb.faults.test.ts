@@ -348,7 +348,8 @@ describe.skipIf(noMount !== undefined)(`a full disk ${noMount ?? ''}`, () => {
       const data = new Uint8Array(5_000).fill(value % 256)
       const call = journals.append('j', [data]).then(({ last }) => ({ last, value: value % 256 }))
       calls.push(call)
-      await (isOneByOne ? call.catch(() => {}) : new Promise(setImmediate))
+      const settled = call.catch(() => {})
+      await (isOneByOne ? settled : new Promise(setImmediate))
     }
     const acknowledged = new Map<number, number>()
     for (const call of await Promise.allSettled(calls)) {
@@ -416,9 +417,7 @@ describe.skipIf(noMount !== undefined)(`a full disk ${noMount ?? ''}`, () => {
   })
 
   it('[F21] a store that is opened on a full disk reads, trims, and refuses appends until there is room', async () => {
-    // One page more than a round number, so that the last write is cut short: for one that is refused whole, lmdb 3.5 writes beyond the
-    // end of the buffer of its message, and may take the process along.
-    await begin(3 * 1024 * 1024 + 4_096)
+    await begin(3 * 1024 * 1024)
     const { length } = await fillUp({ isOneByOne: true })
     await journals.close()
     // The ballast was given up in between, so how much is free now is a matter of when the disk was found full: leave one MiB.
@@ -434,6 +433,39 @@ describe.skipIf(noMount !== undefined)(`a full disk ${noMount ?? ''}`, () => {
     for (const file of ['filler', 'rest']) rmSync(join(mount.directory, file))
     await becomesReady()
     await journals.append('j', [bytes('x')])
+  })
+
+  it('[F28] a commit is measured against the disk when it begins, and what might not fit never reaches LMDB', async () => {
+    await begin(0)
+    await journals.close()
+    journals = await open(path, { ballastBytes: 1024 * 1024, minFreeBytes: 1024 * 1024 }, world)
+    for (let i = 0; i < 50; i++) await journals.append('j', [new Uint8Array(5_000)])
+    const take = () => {
+      const { bavail, bsize } = statfsSync(mount.directory)
+      writeFileSync(join(mount.directory, 'filler'), Buffer.alloc(bavail * bsize), { flag: 'a' })
+    }
+    take()
+    // The clock stands still: nobody has looked at the disk since. The cause is ours, and no code of the system.
+    const refused = { code: 'storage.full', cause: { code: 'storage.full', detail: expect.stringMatching(/^0 bytes are free/) } }
+    await expect(journals.append('j', [bytes('x')])).rejects.toMatchObject(refused)
+    expect([journals.status().state, statSync(join(path, 'ballast')).size]).toEqual(['full', 1024 * 1024])
+    await journals.trim('j', 10) // in the room of the ballast
+    expect(existsSync(join(path, 'ballast'))).toBe(false)
+    take()
+    await expect(journals.remove('j')).rejects.toMatchObject(refused)
+    rmSync(join(mount.directory, 'filler'))
+    await becomesReady()
+    expect((await journals.append('j', [bytes('x')])).first).toBe(51)
+  })
+
+  it('[F29] no new store is begun where there is no room for it', async () => {
+    mount = mountSmallDisk(4)
+    cleanups.push(() => mount.unmount())
+    const { bavail, bsize } = statfsSync(mount.directory)
+    writeFileSync(join(mount.directory, 'filler'), Buffer.alloc(bavail * bsize - 16_384))
+    expect(await refusal(join(mount.directory, 'data'))).toBe('storage.full')
+    rmSync(join(mount.directory, 'filler'))
+    expect(await refusal(join(mount.directory, 'data'))).toBe('opened')
   })
 
   it('[F13] with less free disk than wanted, appends are refused before it is too late', async () => {

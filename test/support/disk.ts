@@ -6,7 +6,7 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 
-export const newDirectory = (): string => mkdtempSync(join(tmpdir(), 'troupe-disk-'))
+export const newDirectory = (parent = tmpdir()): string => mkdtempSync(join(parent, 'troupe-disk-'))
 
 /** Undefined when tmpfs can be mounted, else the reason. */
 export const whyNoMount = (): string | undefined => {
