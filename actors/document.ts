@@ -489,6 +489,7 @@ export const documentKind = (options: DocumentOptions) =>
       'document.flush': (document) => document.log.flush(),
       'document.expire': (document) => document.presence.expire(),
       'document.tellPresence': (document) => document.presence.due(),
+      'document.raisePresence': (document) => document.presence.raise(),
       'document.guard': (document) => document.guard.rest(),
       'document.slice': (document) => document.guard.slice(),
       'document.compact': (document) => document.log.rested(),

@@ -191,7 +191,7 @@ export class DocumentChanges {
     this.#unheard.add(dues)
     // An answer that nobody counts is given anew. Until then no barrier passes it, which would say that it is on disk.
     const ends = isAnswer && receipts === 0 ? undefined : inspection
-    if (!this.#host.receipts.hold(dues, ends, receipts)) this.#host.refuse(address, 'document.busy', 'it is being moved')
+    if (!this.#host.receipts.holdLater(dues, ends, receipts)) this.#host.refuse(address, 'document.busy', 'it is being moved')
   }
 
   /** Whoever waits for the document to take in changes again goes on. */

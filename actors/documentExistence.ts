@@ -556,8 +556,11 @@ export class DocumentExistence {
     if (this.#hasReceived(request) || this.#isRepeated(request.request)) return this.describe()
     if (this.#standing === 'present') throw new TroupeError('document.exists', this.#name)
     const { by, from, entries } = request
-    if (!from.isMove) await this.#checkBirth()
-    this.quota.checkGrowth(bytesOf(entries), from.isMove)
+    // What is moved has been stored already, however large it is.
+    if (!from.isMove) {
+      await this.#checkBirth()
+      this.quota.checkGrowth(bytesOf(entries))
+    }
     const { createdAt, createdBy } = from
     const { name, epoch, skipped } = from
     const history = skipped === undefined || entries.length === 0 ? undefined : { journal: historyOf(this.#scope, name), epoch, skipped }

@@ -96,6 +96,7 @@ export type DocumentMessage =
   | { readonly type: 'document.flush' }
   | { readonly type: 'document.expire' }
   | { readonly type: 'document.tellPresence' }
+  | { readonly type: 'document.raisePresence' }
   | { readonly type: 'document.guard' }
   /** From itself: the next slice of its shadow. */
   | { readonly type: 'document.slice' }

@@ -31,6 +31,11 @@ const defaultTimeoutMs = 30_000
 const defaultWindowMs = 25
 const defaultMaxWindowMs = 500
 const windowMsForEachReader = 1
+/** After somebody came back all clocks are raised: then so many ms for each reader, for each of them is told all and says all again. */
+const raiseMs = 1_000
+const raiseMsForEachReader = 50
+/** By then all have renewed, at the clocks that follow. */
+const renewalMs = 15_000
 /** What the name of an account adds to a state that is as large as it may be. */
 const stampBytes = 512
 
@@ -50,6 +55,7 @@ export class DocumentPresence {
   #news = new Map<number, AwarenessEntry>()
   #isExpiryPlanned = false
   #isTellingPlanned = false
+  #isRaisePlanned = false
   #toldAt: MonotonicMs = 0
 
   constructor(scope: Scope, options: PresenceOptions, readers: () => number, changed: () => void, refused: (code: string) => void) {
@@ -121,11 +127,12 @@ export class DocumentPresence {
       this.#refused(`awareness.${entries.code}`)
       return undefined
     }
-    const { changed, refused } = this.#state.apply(entries, owner, this.#scope.monotonic())
+    const { changed, refused, hasReturned } = this.#state.apply(entries, owner, this.#scope.monotonic())
     for (const { code } of refused) this.#refused(`awareness.${code}`)
     this.#counts.news += changed.length
     this.#counts.known += entries.length - changed.length - refused.length
     this.#announce(changed)
+    if (hasReturned) this.#planRaise()
     if (!this.#isExpiryPlanned && this.#state.remembered > 0) this.#planExpiry()
     return undefined
   }
@@ -138,6 +145,8 @@ export class DocumentPresence {
     this.#state.forgetRemoved()
     this.#scope.cancel('expire')
     this.#isExpiryPlanned = false
+    this.#scope.cancel('raise')
+    this.#isRaisePlanned = false
   }
 
   expire(): void {
@@ -149,6 +158,19 @@ export class DocumentPresence {
   #planExpiry(): void {
     this.#isExpiryPlanned = true
     this.#scope.after('expire', this.#timeoutMs / 4, { type: 'document.expire' })
+  }
+
+  /** Whoever was away for a moment does not see the others before they renew. */
+  #planRaise(): void {
+    const waitMs = raiseMs + this.#readers() * raiseMsForEachReader
+    if (this.#isRaisePlanned || waitMs >= renewalMs) return
+    this.#isRaisePlanned = true
+    this.#scope.after('raise', waitMs, { type: 'document.raisePresence' })
+  }
+
+  raise(): void {
+    this.#isRaisePlanned = false
+    this.#announce(this.#state.raise())
   }
 
   #announce(changed: readonly AwarenessEntry[]): void {

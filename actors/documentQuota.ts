@@ -137,11 +137,11 @@ export class DocumentQuota {
     if (tenantRefuseBytes > 0 && this.#othersBytes > tenantRefuseBytes) throw full(tenantRefuseBytes, 'documents.tenantRefuseBytes')
   }
 
-  /** Errors: `document.full`. For content that comes as a whole. `isMove`: the tenant has it already, under another name. */
-  checkGrowth(bytes: number, isMove = false): void {
+  /** Errors: `document.full`. For content that comes as a whole. */
+  checkGrowth(bytes: number): void {
     const { maxBytes, tenantBytes } = this.#limits
     if (maxBytes > 0 && bytes > maxBytes) throw full(maxBytes, 'documents.maxBytes')
-    if (isMove || tenantBytes === 0 || this.#othersBytes + bytes <= tenantBytes) return
+    if (tenantBytes === 0 || this.#othersBytes + bytes <= tenantBytes) return
     this.#tell(this.#toldBytes, { wanted: bytes })
     throw full(tenantBytes, 'documents.tenantBytes')
   }

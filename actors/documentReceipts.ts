@@ -38,7 +38,11 @@ interface Held {
   readonly ends: StateVector
   /** The latest: it stands for all before it. */
   barrier: Uint8Array | undefined
+  /** It could not be taken in, whatever it is, and may never be, for the document may have begun anew by then. */
+  isLater: boolean
 }
+
+const nothingHeld = (): Held => ({ receipts: 0, ends: new Map(), barrier: undefined, isLater: false })
 
 /** Of one session. */
 export class Dues {
@@ -94,6 +98,7 @@ const joined = (one: Held | undefined, other: Held | undefined): Held | undefine
   for (const [client, to] of other.ends) if (to > (one.ends.get(client) ?? 0)) one.ends.set(client, to)
   one.receipts += other.receipts
   one.barrier = other.barrier ?? one.barrier
+  one.isLater ||= other.isLater
   return one
 }
 
@@ -195,7 +200,7 @@ export class DocumentReceipts {
     const part: Part = { kind: 'refused', bytes: encoder.encode(reason) }
     if (receipts > 0) this.#scope.tell(dues.address, publication(Array<Part>(receipts).fill(part)))
     if (receipts === 0 || inspection === undefined) return
-    dues.refused ??= { receipts: 0, ends: new Map(), barrier: undefined }
+    dues.refused ??= nothingHeld()
     dues.refused.receipts += receipts
     extend(dues.refused.ends, inspection.ranges)
     extend(dues.refused.ends, inspection.deletes)
@@ -230,12 +235,16 @@ export class DocumentReceipts {
     return false
   }
 
-  /**
-   * It builds on something missing, or cannot be taken in now; undefined: all of it comes again with the next answer. False: more is on
-   * hold than is kept, and the client had better begin anew.
-   */
+  /** It cannot be taken in now. Without an inspection: all of it comes again with the next answer. False: as for `hold`. */
+  holdLater(dues: Dues, inspection: UpdateInspection | undefined, receipts: number): boolean {
+    const isWithin = this.hold(dues, inspection, receipts)
+    if (dues.held !== undefined) dues.held.isLater = true
+    return isWithin
+  }
+
+  /** It builds on something missing. False: more is on hold than is kept, and the client had better begin anew. */
   hold(dues: Dues, inspection: UpdateInspection | undefined, receipts: number): boolean {
-    dues.held = joined(dues.held, dues.refused) ?? { receipts: 0, ends: new Map(), barrier: undefined }
+    dues.held = joined(dues.held, dues.refused) ?? nothingHeld()
     dues.refused = undefined
     dues.held.receipts += receipts
     if (inspection !== undefined) {
@@ -337,6 +346,11 @@ export class DocumentReceipts {
     const { round } = dues
     this.#ledger.whenSaved(() => {
       if (dues.round !== round) return
+      // A stock provider that was offline counts one and sends many: of several receipts the first shows "saved" already.
+      if (dues.held?.isLater === true) {
+        dues.held.receipts += receipts
+        return
+      }
       dues.due += receipts
       this.#due.add(dues)
     })

@@ -73,6 +73,8 @@ export interface AwarenessChange {
   readonly changed: readonly AwarenessEntry[]
   /** Breaches of a limit. Echoes, forwarded and outdated entries are no breach and not listed. */
   readonly refused: readonly { readonly client: number; readonly code: AwarenessRefusal }[]
+  /** Somebody who was removed not long ago is back, and others are here: see `raise`. */
+  readonly hasReturned: boolean
 }
 
 interface Heir {
@@ -183,12 +185,15 @@ export class AwarenessState {
   apply(entries: readonly AwarenessEntry[], owner: AwarenessOwner, now: number): AwarenessChange {
     const changed: AwarenessEntry[] = []
     const refused: { client: number; code: AwarenessRefusal }[] = []
+    let hasReturned = false
     for (const entry of entries) {
+      const wasRemoved = this.#removed.has(entry.client)
       const outcome = this.#hear(entry, owner, now)
+      if (wasRemoved && this.#present.has(entry.client)) hasReturned = this.#present.size > 1
       if (typeof outcome === 'string') refused.push({ client: entry.client, code: outcome })
       else if (outcome !== undefined) changed.push(outcome)
     }
-    return { changed, refused }
+    return { changed, refused, hasReturned }
   }
 
   /** The connection is gone. Its ids are removed at their known clock, or go to their heirs. */
@@ -234,10 +239,12 @@ export class AwarenessState {
     }
     // At the same clock: either the echo of a raised clock, or a movement made before the raised clock arrived.
     if (clock < presence.clock) return undefined
-    presence.renewedAt = now
     const shown = state === presence.given ? presence.state : this.#shown(state, presence.owner)
+    const isEcho = clock === presence.clock && shown === presence.state
+    // An echo tells nothing of a tab behind the connection: it may be gone since before the connection was.
+    if (!isEcho || this.homeOf(presence.owner) === client) presence.renewedAt = now
     presence.given = state
-    if (clock === presence.clock && shown === presence.state) return undefined
+    if (isEcho) return undefined
     return this.#show(client, presence, clock === presence.clock ? clock + 1 : clock, shown)
   }
 

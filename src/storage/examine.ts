@@ -1,6 +1,7 @@
 /**
  * Is this data file fit to be opened by the server? Its header first; then, when the store was not closed in good order (as after
  * each crash) or the header leaves a doubt, a child process that looks at all pages, opens it and reads it, and may die of that.
+ * Where that cannot run, the pages are looked at here, and this process waits for it.
  */
 import { execFile } from 'node:child_process'
 import { existsSync } from 'node:fs'
@@ -8,7 +9,8 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { TroupeError } from '../../actors/errors.ts'
 import { complaint, dataFile } from './directory.ts'
-import { readHeader } from './header.ts'
+import { readHeader, type Snapshot } from './header.ts'
+import { findDamage } from './pages.ts'
 
 /** The built preflight.ts, if it lies beside this module, as it does in the package. */
 const besideMe = (): string | undefined => {
@@ -16,14 +18,27 @@ const besideMe = (): string | undefined => {
   return existsSync(path) ? path : undefined
 }
 
-const runChild = (program: string, directory: string): Promise<string | undefined> =>
+/** What a damaged file does to the process that uses it. Other signals come from outside: the system ran out of memory. */
+const crashes: ReadonlySet<unknown> = new Set(['SIGSEGV', 'SIGBUS', 'SIGABRT', 'SIGFPE', 'SIGILL'])
+
+/** undefined: the program could not do its work, which says nothing of the data. */
+const runChild = (program: string, directory: string): Promise<'sound' | { readonly damage: string } | undefined> =>
   new Promise((resolve) => {
     execFile(process.execPath, [program, directory], { timeout: 0, env: { ...process.env, NODE_OPTIONS: '' } }, (error, _out, said) => {
-      if (error === null) return resolve(undefined)
-      const reason = said.split('\n').find((line) => line.startsWith(complaint))
-      resolve(error.signal ? `opening it ends with ${error.signal}` : (reason?.slice(complaint.length) ?? error.message))
+      if (error === null) return resolve('sound')
+      const line = said.split('\n').find((line) => line.startsWith(complaint))
+      if (line !== undefined) resolve({ damage: line.slice(complaint.length) })
+      else resolve(crashes.has(error.signal) ? { damage: `opening it ends with ${error.signal}` } : undefined)
     })
   })
+
+const lookHere = (path: string, snapshot: Snapshot): string | undefined => {
+  try {
+    return findDamage(path, snapshot)
+  } catch (cause) {
+    throw new TroupeError('storage.failed', `${path} cannot be read`, { cause })
+  }
+}
 
 export interface Examination {
   /** The store was closed in good order, so the walk can be spared. */
@@ -31,21 +46,23 @@ export interface Examination {
   readonly preflightPath?: string | undefined
 }
 
-/** 'missing' when there is no data file. Errors: `storage.corrupt`; nothing was changed then. */
+/** 'missing' when there is no data file. Errors: `storage.corrupt`, `storage.failed`; nothing was changed then. */
 export const examine = async (directory: string, { isClean, preflightPath }: Examination): Promise<'missing' | 'sound'> => {
-  const verdict = await readHeader(join(directory, dataFile))
-  if (verdict.is === 'missing') return 'missing'
-  if (verdict.is === 'damaged') throw new TroupeError('storage.corrupt', verdict.reason)
-  if (isClean && !verdict.isShort) return 'sound'
+  const path = join(directory, dataFile)
+  const header = await readHeader(path)
+  if (header.is === 'missing') return 'missing'
+  if (header.is === 'damaged') throw new TroupeError('storage.corrupt', header.reason)
+  if (isClean && !header.isShort) return 'sound'
   const program = preflightPath ?? besideMe()
-  if (program === undefined) {
-    if (!verdict.isShort) return 'sound'
+  if (program === undefined && header.isShort) {
     throw new TroupeError(
       'storage.corrupt',
       'the data file is shorter than its header says, and no preflight program is there to look closer',
     )
   }
-  const reason = await runChild(program, directory)
-  if (reason !== undefined) throw new TroupeError('storage.corrupt', reason)
+  const verdict = program === undefined ? undefined : await runChild(program, directory)
+  if (verdict === 'sound') return 'sound'
+  const damage = verdict?.damage ?? lookHere(path, header.snapshot)
+  if (damage !== undefined) throw new TroupeError('storage.corrupt', damage)
   return 'sound'
 }

@@ -104,9 +104,11 @@ const judge = async (file: FileHandle): Promise<Verdict> => {
   const safe = safer(first, second)
   const flushed = overlapsFlushes ? safer(safe, readSnapshot(await blockAt(pageSize / 2))) : safe
   const latest = first.transaction >= second.transaction ? first : second
-  const snapshot = flushed.transaction === latest.transaction ? latest : flushed // of one transaction it takes the block of the commit
-  if (snapshot.pageSize !== pageSize) return { is: 'damaged', reason: 'the header of the last flush is not right' }
-  const isRight = isInside(snapshot.free, filePages) && isInside(snapshot.main, filePages) && isReachable(lastPage, filePages)
+  // Of one transaction LMDB takes the trees from the block of the commit, the sizes from that of the flush.
+  const snapshot = flushed.transaction === latest.transaction ? latest : flushed
+  if (flushed.pageSize !== pageSize) return { is: 'damaged', reason: 'the header of the last flush is not right' }
+  const end = Math.max(lastPage, flushed.lastPage)
+  const isRight = isInside(snapshot.free, filePages) && isInside(snapshot.main, filePages) && isReachable(end, filePages)
   if (!isRight) return { is: 'damaged', reason: 'the header of the data file points beyond its end' }
   return { is: 'plausible', isShort: filePages <= lastPage, snapshot }
 }

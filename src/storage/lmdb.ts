@@ -53,13 +53,15 @@ const openTables = (directory: string): Tables => {
     return new Tables(directory)
   } catch (cause) {
     if (cause instanceof TroupeError) throw cause
-    const isFull = cause instanceof Error && 'code' in cause && isFullCode(cause.code)
-    throw new TroupeError(isFull ? 'storage.full' : 'storage.corrupt', cause instanceof Error ? cause.message : String(cause), { cause })
+    const code = cause instanceof Error && 'code' in cause ? cause.code : undefined
+    // LMDB's own codes are below 0. Those of the system say that there is no memory, no file handle, no access.
+    const refusal = isFullCode(code) ? 'storage.full' : typeof code === 'number' && code > 0 ? 'storage.failed' : 'storage.corrupt'
+    throw new TroupeError(refusal, cause instanceof Error ? cause.message : String(cause), { cause })
   }
 }
 
 /**
- * Errors: `storage.full`, `storage.read_only`, `storage.locked`, `storage.newer_format`, `storage.corrupt`.
+ * Errors: `storage.full`, `storage.failed`, `storage.read_only`, `storage.locked`, `storage.newer_format`, `storage.corrupt`.
  */
 export const openLmdbJournals = async (options: LmdbOptions): Promise<DurableJournals> => {
   const { directory, clock, random, log, preflightPath } = options

@@ -1,7 +1,7 @@
 /**
  * A program of its own: looks at every page of the data file in the directory that is its argument, opens the store, walks through
  * every record, and ends with 0. The first step says which page is damaged. What it does not find kills this process (SIGSEGV,
- * SIGBUS, SIGABRT) instead of the server; any other end than 0 says "damaged" as well.
+ * SIGBUS, SIGABRT) instead of the server; an end with a line that begins with "damaged" says so as well.
  *
  * It opens like the server does, for writing and with `safeRestore`, though it writes nothing: the first one to open a store
  * after a crash decides to which flushed state it goes back, and a read-only opener does not go back at all.
@@ -17,7 +17,7 @@ const lookAtPages = async (directory: string): Promise<void> => {
   const header = await readHeader(path)
   if (header.is !== 'plausible') throw new Error(header.is === 'damaged' ? header.reason : `there is no ${dataFile}`)
   const damage = findDamage(path, header.snapshot)
-  if (damage !== undefined) throw new Error(`${path}, ${damage}`)
+  if (damage !== undefined) throw new Error(damage)
 }
 
 const walk = async (directory: string): Promise<void> => {
@@ -35,12 +35,16 @@ const walk = async (directory: string): Promise<void> => {
   await root.close()
 }
 
+/** Neither the system's refusals (out of memory, of files; a bad sector) nor a defect of this program say anything of the data. */
+const isOfSystem = (error: unknown): boolean =>
+  error instanceof Error && ('syscall' in error || ('code' in error && typeof error.code === 'number' && error.code > 0))
+
 try {
   const directory = process.argv[2]
   if (directory === undefined) throw new Error('usage: preflight DIRECTORY')
   await lookAtPages(directory)
   await walk(directory)
 } catch (error) {
-  process.stderr.write(`\n${complaint}${error instanceof Error ? error.message : String(error)}\n`)
+  process.stderr.write(`\n${isOfSystem(error) ? '' : complaint}${error instanceof Error ? error.message : String(error)}\n`)
   process.exit(1)
 }

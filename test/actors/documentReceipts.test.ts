@@ -444,6 +444,25 @@ describe('what a client is asked', () => {
     expect(room.entries()).toBe(stored + 1)
   })
 
+  it('[DLF3] has no receipt for anything while something of it waits for the document to be moved', async () => {
+    const room = await Room.open()
+    await room.machine.system.ask('document/taken', { type: 'document.create', by: 'u' })
+    const a = await room.client('a').join()
+    await a.synchronise()
+    a.take()
+    room.machine.disk.hold()
+    await a.send(a.write('on its way'))
+    const rename = codeOf(room.machine.system.ask(address, { type: 'document.rename', by: 'u', to: 'taken' }))
+    await quiet()
+    await a.send(a.write('too late'))
+    room.machine.disk.release()
+    await room.flush()
+    expect(await rename).toBe('document.exists')
+    expect(a.heard.map(({ kind }) => kind)).toEqual(['update', 'vector'])
+    await a.answer()
+    expect(a.take()).toEqual(['update', 'update', 'saved', 'saved'])
+  })
+
   it('[DLF8] that is sent away when the document has begun anew never hears the barrier behind what it brought meanwhile', async () => {
     const room = await Room.open()
     const a = await room.client('a').join({ wantsReceipts: false })

@@ -437,6 +437,15 @@ describe('limits of size', () => {
     expect(await house.text('gone')).toBe('gone')
   })
 
+  it('a document that is larger than new ones may be can be renamed', async () => {
+    const house = await DocumentHouse.open()
+    await house.append('a', updateOf('a'.repeat(6_000)))
+    await house.reboot({ maxBytes: 5_000 })
+    await house.life('a', { type: 'document.rename', by, to: 'b' })
+    expect(await house.text('b')).toBe('a'.repeat(6_000))
+    expect(await codeOf(house.life('b', { type: 'document.copy', by, to: 'c' }))).toBe('document.full')
+  })
+
   it('[TQ2] everybody who comes while the sum is asked for gets the same answer', async () => {
     const house = await DocumentHouse.open({ tenantRefuseBytes: 10_000 })
     await house.append('a', updateOf('a'.repeat(11_000)))

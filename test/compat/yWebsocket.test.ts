@@ -57,6 +57,16 @@ describe('an unmodified y-websocket provider', () => {
     await until(() => seen() === undefined && latecomer.provider.awareness.getStates().size <= 2, 'the removal')
   })
 
+  it('[YW3] sees those who kept still again when it comes back, before they renew', async () => {
+    const [a, b] = [openEditor(troupe.ws, 'blink'), openEditor(troupe.ws, 'blink')]
+    const sees = () => a.provider.awareness.getStates().has(b.doc.clientID) && b.provider.awareness.getStates().has(a.doc.clientID)
+    await until(sees, 'the presence of both')
+    a.provider.disconnect()
+    await until(() => !b.provider.awareness.getStates().has(a.doc.clientID), 'the removal')
+    a.provider.connect()
+    await until(sees, 'the return', 8_000)
+  })
+
   it('[YW4] gets back what it edited while it was offline', async () => {
     const [a, b] = [openEditor(troupe.ws, 'offline'), openEditor(troupe.ws, 'offline')]
     await Promise.all([synced(a), synced(b)])

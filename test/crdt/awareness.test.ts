@@ -95,7 +95,7 @@ describe('AwarenessState', () => {
     state.apply([entry(2, 5)], b, 0)
     const before = state.entries()
     for (const forged of [entry(1, 6, { evil: 1 }), entry(1, 6), entry(1, 99, null), entry(1, 6, null), entry(1, 900)])
-      expect(state.apply([forged], b, 1)).toEqual({ changed: [], refused: [] })
+      expect(state.apply([forged], b, 1)).toEqual({ changed: [], refused: [], hasReturned: false })
     expect(state.entries()).toEqual(before)
     expect(state.release(b, 2)).toEqual([entry(2, 6, null)]) // and b's leaving does not take 1 along
     expect(state.apply([entry(1, 7)], a, 3).changed).toEqual([entry(1, 7)])
@@ -188,6 +188,16 @@ describe('AwarenessState', () => {
     expect(state.apply([entry(1, 10, null)], a, 3).changed).toEqual([entry(1, 10, null)])
   })
 
+  it('lets a tab behind a connection disappear that only echoes speak of', () => {
+    const state = new AwarenessState()
+    state.apply([entry(1, 5)], a, 0)
+    state.apply([entry(9, 5)], a, 0)
+    const echoes = state.raise()
+    expect(state.apply(echoes, a, 20_000).changed).toEqual([])
+    expect(state.expire(30_000, 30_000)).toEqual([{ client: 9, clock: 7, state: null }])
+    expect(state.size).toBe(1)
+  })
+
   it('does not revive a removed id by an echo that was still on its way', () => {
     const state = new AwarenessState()
     state.apply([entry(2, 1)], b, 0)
@@ -195,7 +205,8 @@ describe('AwarenessState', () => {
     state.release(a, 1)
     expect(state.apply([shown], b, 2).changed).toEqual([])
     expect(state.size).toBe(1)
-    expect(state.apply([entry(1, 6)], c, 3).changed).toEqual([{ ...entry(1, 6), clock: 7 }]) // but its owner comes back
+    // But its owner comes back, and has not kept the others.
+    expect(state.apply([entry(1, 6)], c, 3)).toEqual({ changed: [{ ...entry(1, 6), clock: 7 }], refused: [], hasReturned: true })
   })
 
   it('gives a returning client its place without a removal in between when the dead socket is released or expires', () => {

@@ -51,12 +51,12 @@ describe('journals in LMDB', () => {
     await journals.append('j', [bytes('1')])
     await journals.close()
     const refuses = join(path, 'refuses.mjs')
-    await writeFile(refuses, 'process.exit(1)')
+    await writeFile(refuses, "console.error('damaged: so it says'); process.exitCode = 1")
     const again = await begin({ preflightPath: refuses }, path)
     expect((await again.journals.read('j')).length).toBe(1)
     await again.journals.close()
     await rm(join(path, 'clean'))
-    await expect(begin({ preflightPath: refuses }, path)).rejects.toMatchObject({ code: 'storage.corrupt' })
+    await expect(begin({ preflightPath: refuses }, path)).rejects.toMatchObject({ code: 'storage.corrupt', detail: 'so it says' })
   })
 
   it('[L2] with a gap between commits, the first goes at once and those behind it go together', async () => {

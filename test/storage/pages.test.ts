@@ -68,7 +68,23 @@ const worked = async (name: string): Promise<string> => {
   return path
 }
 
-/** Another process flips these bits, each in a copy of its own, uses that store, and lives: at worst journals in it are refused. */
+/** Makes leaves those of a time to come: LMDB would take them for its own copies and write into them, which ends the process. */
+const spoil = (path: string): Buffer => {
+  const file = join(path, 'data.mdb')
+  const bytes = readFileSync(file)
+  for (let page = 2 * pageBytes; page < bytes.length; page += pageBytes) {
+    if (bytes.readUInt32LE(page) * pageBytes === page && bytes.readUInt16LE(page + 18) === 2) bytes.writeUInt8(1, page + 13)
+  }
+  writeFileSync(file, bytes)
+  return bytes
+}
+
+const named = (path: string) => ({
+  code: 'storage.corrupt',
+  detail: expect.stringMatching(new RegExp(`^${path}/data.mdb, page \\d+: it is of transaction \\d+, which is still to come$`)),
+})
+
+/** Another process flips these bits, each in a copy of its own, uses that store, and lives: at worst it or journals in it are refused. */
 const survives = async (original: string, flips: readonly string[]): Promise<void> => {
   const child = spawn(process.execPath, [user, original, directory, ...flips], { stdio: ['ignore', 'pipe', 'ignore'] })
   let said = ''
@@ -80,7 +96,7 @@ const survives = async (original: string, flips: readonly string[]): Promise<voi
   expect({ code, signal, last: lines.at(-1) }).toEqual({ code: 0, signal: null, last: expect.stringMatching(/^\[/) })
   const answers = lines.filter((_, i) => i % 2 === 1)
   expect(answers.length).toBe(flips.length)
-  for (const [i, codes] of answers.entries()) expect(codes, flips[i]).toMatch(/^\[("journal\.\w+",?)*\]$/)
+  for (const [i, codes] of answers.entries()) expect(codes, flips[i]).toMatch(/^\[("(journal\.\w+|storage\.corrupt)",?)*\]$/)
 }
 
 describe('the pages of a data file', () => {
@@ -126,26 +142,29 @@ describe('the pages of a data file', () => {
       writeFileSync(file, data)
       const damage = await damageIn(original)
       if (damage === undefined) sound.push(`${at}:${bit}`)
-      else expect(damage).toMatch(/^page \d+: |header/)
+      else expect(damage).toMatch(/, page \d+: |header/)
     }
     expect(sound.length).toBeLessThan(140)
     writeFileSync(file, whole)
     await survives(original, sound)
   })
 
-  it('[F27] after a crash a damaged one is refused by name, and left as it was', async () => {
+  it('[F27] after a crash a damaged one is refused by name, and the file left as it was', async () => {
     const path = await worked('crashed')
-    const file = join(path, 'data.mdb')
-    const data = readFileSync(file)
-    for (let page = 2 * pageBytes; page < data.length; page += pageBytes) {
-      // Pages of a time to come: LMDB would write into them where they lie.
-      if (data.readUInt32LE(page) * pageBytes === page && data.readUInt16LE(page + 18) === 2) data.writeUInt8(1, page + 13)
-    }
-    writeFileSync(file, data)
-    await expect(open(path)).rejects.toMatchObject({
-      code: 'storage.corrupt',
-      detail: expect.stringMatching(new RegExp(`^${file}, page \\d+: it is of transaction \\d+, which is still to come$`)),
-    })
-    expect(readFileSync(file).equals(data)).toBe(true)
+    const bytes = spoil(path)
+    await expect(open(path)).rejects.toMatchObject(named(path))
+    expect(readFileSync(join(path, 'data.mdb')).equals(bytes)).toBe(true)
+  })
+
+  it('[F30] are looked at by the server itself where the preflight cannot run, which is not taken for damage', async () => {
+    const path = await worked('alone')
+    const { clock, random, log } = testWorld()
+    const alone = () => openLmdbJournals({ directory: path, clock, random, log, ballastBytes: 0, preflightPath: join(path, 'nowhere.js') })
+    const journals = await alone()
+    expect((await journals.list('')).length).toBeGreaterThan(10)
+    await journals.close()
+    rmSync(join(path, 'clean'))
+    spoil(path)
+    await expect(alone()).rejects.toMatchObject(named(path))
   })
 })
