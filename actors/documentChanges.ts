@@ -139,7 +139,7 @@ export class DocumentChanges {
     const examined = document.examine(update, this.#limits, inspected)
     // A reader is not asked for what is missing: it is judged by the rest.
     const isJudged = examined.ok && (examined.verdict === 'new' || (examined.verdict === 'missing' && session.access === 'read'))
-    const ready = isJudged && !this.#host.existence.isBusy ? this.#whenJudged(session, examined.inspection, isAnswer) : undefined
+    const ready = isJudged && !this.#host.existence.isBusy ? this.#whenJudged(session, update, examined.inspection, isAnswer) : undefined
     if (ready !== undefined) {
       const again = () => this.#hear(session, update, isAnswer, inspected)
       return this.#host.intake.hold(address, ready, again, again)
@@ -325,7 +325,7 @@ export class DocumentChanges {
     if (part !== undefined && examined?.ok && examined.verdict === 'new') {
       const { inspection } = examined
       if (this.#host.existence.isBusy) return this.#hearLater(session, inspection, true, 0)
-      const ready = this.#whenJudged(session, inspection, true)
+      const ready = this.#whenJudged(session, part, inspection, true)
       const again = () => this.#takePart(session, part)
       if (ready !== undefined) return this.#host.intake.hold(address, ready, again, again)
       if (this.#host.log.isOverfull) return this.#host.refuse(address, 'document.unsaved', this.#scope.address)
@@ -335,9 +335,10 @@ export class DocumentChanges {
   }
 
   /** Undefined: `#judge` takes no time now. */
-  #whenJudged({ access, author }: Session, inspection: UpdateInspection, isAnswer: boolean): Promise<void> | undefined {
-    const isDecided = access === 'read' && (isAnswer || this.#host.log.document.hasNewStructs(inspection))
-    return isDecided ? undefined : this.#host.guard.whenReady(access, author)
+  #whenJudged({ access, author }: Session, bytes: Uint8Array, inspection: UpdateInspection, isAnswer: boolean): Promise<void> | undefined {
+    const bringsStructs = this.#host.log.document.hasNewStructs(inspection)
+    const isDecided = access === 'read' && (isAnswer || bringsStructs)
+    return isDecided ? undefined : this.#host.guard.whenReady(access, author, bringsStructs ? { bytes, inspection } : undefined)
   }
 
   #echo(address: Address, bytes: Uint8Array): void {
@@ -346,16 +347,18 @@ export class DocumentChanges {
   }
 
   /** Until it is neither moved nor the like, and looking at a change takes no time. */
-  async #whenOpen(access: DocumentAccess, author: Author): Promise<void> {
-    const { existence, guard } = this.#host
-    const wait = () => (existence.isBusy ? existence.whenFree() : guard.whenReady(access, author))
+  async #whenOpen(access: DocumentAccess, author: Author, bytes: Uint8Array, inspection: UpdateInspection | Rejection): Promise<void> {
+    const { existence, guard, log } = this.#host
+    const change = () => (inspection.ok && log.document.hasNewStructs(inspection) ? { bytes, inspection } : undefined)
+    const wait = () => (existence.isBusy ? existence.whenFree() : guard.whenReady(access, author, change()))
     for (let until = wait(); until !== undefined; until = wait()) await until
   }
 
   async edit(request: EditRequest, isAgain = false): Promise<Edited> {
     const { update, author, access = 'write', birthBan, ownClient, expectedOffset, expectedEpoch } = request
     const epoch = expectedEpoch === undefined ? undefined : await this.#host.existence.epoch.current()
-    await this.#whenOpen(access, author)
+    const inspected = inspectUpdate(update, this.#limits)
+    await this.#whenOpen(access, author, update, inspected)
     const done = await this.recall(request.request)
     if (done !== undefined) return done
     // The content may have been exchanged while this waited.
@@ -366,7 +369,7 @@ export class DocumentChanges {
       throw new TroupeError(expectedOffset === undefined ? 'document.unavailable' : 'document.changed', 'it has other content now')
     if (expectedOffset !== undefined && (this.#host.log.unsaved > 0 || this.#host.log.saved !== expectedOffset))
       throw new TroupeError('document.changed', `it is at ${this.#host.log.saved}`)
-    const examined = this.#host.log.document.examine(update, this.#limits)
+    const examined = this.#host.log.document.examine(update, this.#limits, inspected)
     if (!examined.ok) throw new TroupeError('document.invalid', `it is no Yjs update (V1): ${examined.detail}`)
     if (examined.verdict === 'missing') throw new TroupeError('document.invalid', 'it builds on something that the document does not have')
     // On a disk that refuses everything nobody would hear for long what has become of it.

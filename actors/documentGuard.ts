@@ -2,17 +2,18 @@
  * What is looked at before a change enters a document: changes of clients that may only comment, and those that the application
  * checks. Nobody else pays: without either, documents stay bytes.
  *
- * Promises: what is refused is neither stored nor told to anybody; a refused comment costs one look, never a rebuilding of the
- * shadow; a change that the application refuses costs one, so a user may cause a few of them each minute, and is then refused
+ * Promises: what is refused is neither stored nor told to anybody; a refused comment costs one look, and no rebuilding of the
+ * shadow unless it is large; a change that the application refuses costs one, so a user may cause a few of them each minute, and is then refused
  * unseen. A document too large for a shadow takes no such changes, rather than unseen ones.
  */
 import type { Author } from '../crdt/change.ts'
 import type { DocumentState } from '../crdt/document.ts'
+import type { Inspected } from '../crdt/merge.ts'
 import type { Shadow } from '../crdt/shadow.ts'
 import type { DocumentWork } from '../crdt/work.ts'
 import { type DocumentAccess, publicName, tenantOf } from './account.ts'
 import type { Background } from './background.ts'
-import { DocumentShadow } from './documentShadow.ts'
+import { DocumentShadow, isLongToTry, type Tried } from './documentShadow.ts'
 import { type ErrorCode, isTroupeError } from './errors.ts'
 import type { DocumentCheck } from './hooks.ts'
 import type { Scope } from './system/scope.ts'
@@ -52,6 +53,7 @@ const defaultRefusals = 10
 const minuteMs = 60_000
 
 const allowed: Judgement = { kind: 'allowed' }
+const cannotApply = 'Yjs cannot apply it'
 const nothing: Judgement = { kind: 'nothing' }
 const refusal = (code: ErrorCode, detail: string): Judgement => ({ kind: 'refused', code, detail })
 
@@ -89,12 +91,14 @@ export class DocumentGuard {
 
   /**
    * Resolves when `judge` costs a few milliseconds; undefined when it does now. Whoever waited asks again, for the shadow may be gone.
-   * Errors: `document.unavailable`, the document left memory.
+   * `change`: what is to be judged, if it brings structs; a large one is looked at now, in slices. Errors: `document.unavailable`, the
+   * document left memory.
    */
-  whenReady(access: DocumentAccess, { user }: Author): Promise<void> | undefined {
+  whenReady(access: DocumentAccess, { user }: Author, change?: Inspected): Promise<void> | undefined {
     if (!this.#looks(access) || this.refusesUnseen(user)) return undefined
     this.#used()
-    return this.#shadow.whenCurrent()
+    const isTried = change !== undefined && isLongToTry(change.inspection)
+    return isTried ? this.#shadow.whenTried(change.bytes, access !== 'write') : this.#shadow.whenCurrent()
   }
 
   /** Whether `judge` refuses whatever it is. What somebody brings then is not worth a shadow. */
@@ -110,21 +114,30 @@ export class DocumentGuard {
     if (!this.#looks(access)) return allowed
     if (this.#isTiresome(author.user)) return refusal('rate.limited', `${this.#refusalsPerMinute} refused changes in a minute`)
     this.#used()
-    const shadow = this.#isTooLarge ? undefined : this.#shadow.current()
+    const tried = this.#isTooLarge ? undefined : this.#shadow.tried(update, access !== 'write')
+    const shadow = this.#isTooLarge ? undefined : (tried?.shadow ?? this.#shadow.current())
     if (shadow === undefined) return refusal('document.full', 'it is larger than documents.guardedBytes, or cannot be read')
+    const judgement = this.#judge(shadow, update, access, author, bringsStructs, tried)
+    if (tried !== undefined && judgement.kind === 'allowed') this.#isAhead = true
+    else if (tried !== undefined) this.#rejected(author.user)
+    return judgement
+  }
+
+  #judge(shadow: Shadow, update: Uint8Array, access: DocumentAccess, author: Author, bringsStructs: boolean, tried?: Tried): Judgement {
+    if (tried?.isApplied === false) return refusal('document.invalid', cannotApply)
     if (access !== 'write') {
-      const roots = [...shadow.touched(update)]
+      const roots = [...(tried?.roots ?? shadow.touched(update))]
       const stray = roots.find((root) => access === 'read' || !this.#commentRoots.has(root))
       if (stray !== undefined) return refusal('access.denied', `needs document:${publicName(this.#scope.id)}:write to change ${stray}`)
       if (roots.length === 0 && !bringsStructs) return nothing
     }
-    return this.#check === undefined ? allowed : this.#validate(shadow, this.#check, update, author)
+    return this.#check === undefined ? allowed : this.#validate(shadow, this.#check, update, author, tried !== undefined)
   }
 
   /** Whether all that was written under this client id are comments. Of a document that is too large nobody asks further. */
   hasOnlyComments(client: number): boolean {
     this.#used()
-    const shadow = this.#isTooLarge ? undefined : this.#shadow.current()
+    const shadow = this.#isTooLarge ? undefined : this.#shadow.readable()
     return shadow === undefined || shadow.liesWithin(client, this.#commentRoots)
   }
 
@@ -158,24 +171,28 @@ export class DocumentGuard {
     return this.#content().bytes > this.#guardedBytes
   }
 
-  #validate(shadow: Shadow, check: DocumentCheck, update: Uint8Array, { user, via }: Author): Judgement {
-    if (!shadow.apply(update)) return this.#rejected(user, 'Yjs cannot apply it')
+  #validate(shadow: Shadow, check: DocumentCheck, update: Uint8Array, { user, via }: Author, isApplied: boolean): Judgement {
+    if (!isApplied && !shadow.apply(update)) return this.#invalid(user, cannotApply, isApplied)
     const { id } = this.#scope
     try {
       check({ document: publicName(id), tenant: tenantOf(id), user, via, doc: shadow.doc, update })
     } catch (error) {
-      return this.#rejected(user, isTroupeError(error) ? error.detail || error.code : 'onDocumentChange')
+      return this.#invalid(user, isTroupeError(error) ? error.detail || error.code : 'onDocumentChange', isApplied)
     }
     this.#isAhead = true
     return allowed
   }
 
+  #invalid(user: string, detail: string, isTried: boolean): Judgement {
+    if (!isTried) this.#rejected(user)
+    return refusal('document.invalid', detail)
+  }
+
   /** The shadow has a change that the document will never have. */
-  #rejected(user: string, detail: string): Judgement {
+  #rejected(user: string): void {
     this.#shadow.drop()
     if (this.#refusals.size === 0) this.#refusalsSince = this.#scope.monotonic()
     this.#refusals.set(user, (this.#refusals.get(user) ?? 0) + 1)
-    return refusal('document.invalid', detail)
   }
 
   #isTiresome(user: string): boolean {

@@ -4,11 +4,16 @@
  *
  *   whenCurrent ─→ split (in the worker) ─→ a slice, a slice, … one turn of the event loop each ─→ those who wait go on
  *
+ * A large change of somebody is tried in the same way before it is judged: 1 MiB of it may take Yjs half a second.
+ *
+ *   whenTried ─→ split (in the worker) ─→ a slice, a slice, … ─→ `tried`: judged in that very turn, or the shadow goes
+ *
  * Promises: `current` is what the document is, whatever was waited for before; after `whenCurrent` it costs a few milliseconds. What
- * enters meanwhile is taken over in its turn. Updates that Yjs cannot apply are left out, as compaction leaves them out.
+ * enters meanwhile is taken over in its turn, and nobody sees what is only tried. Updates that Yjs cannot apply are left out, as compaction leaves them out.
  */
 import type { DocumentState } from '../crdt/document.ts'
 import { Shadow } from '../crdt/shadow.ts'
+import type { UpdateInspection } from '../crdt/update.ts'
 import type { DocumentWork } from '../crdt/work.ts'
 import type { Background } from './background.ts'
 import { TroupeError } from './errors.ts'
@@ -33,8 +38,35 @@ type Stage =
   | 'elsewhere'
   | 'slicing'
   | 'there'
+  /** It gets a change that the document may never have. */
+  | 'trying'
+  /** It has that change, and whoever brings it has been told. */
+  | 'tried'
   /** Not even what a compaction makes of the document can be applied. */
   | 'unreadable'
+
+/** A change with more structs, or more bytes of them, is not applied in one go. */
+const mostStructs = 4_000
+
+interface Trial {
+  readonly update: Uint8Array
+  /** The last first; undefined while the worker divides it. */
+  pieces: Uint8Array[] | undefined
+  readonly looksAtRoots: boolean
+  /** Those that it changes. */
+  readonly roots: Set<string>
+  isApplied: boolean
+  readonly resolve: () => void
+  readonly reject: (error: unknown) => void
+}
+
+/** What came of it. `isApplied`: the shadow has it, else it is of no more use. */
+export interface Tried extends Pick<Trial, 'roots' | 'isApplied'> {
+  readonly shadow: Shadow
+}
+
+/** Whether a change that brings structs is to be tried before it is judged. */
+export const isLongToTry = ({ structs, deletesAt }: UpdateInspection): boolean => structs > mostStructs || deletesAt > wholeBytes
 
 export class DocumentShadow {
   readonly #scope: Scope
@@ -56,6 +88,7 @@ export class DocumentShadow {
   /** Somebody may have looked: what comes now is a change. */
   #isComplete = false
   #isSlicePlanned = false
+  #trial: Trial | undefined
 
   constructor(scope: Scope, background: Background, work: DocumentWork, content: () => DocumentState) {
     this.#scope = scope
@@ -66,7 +99,7 @@ export class DocumentShadow {
 
   /** Nobody waits for it. */
   get isIdle(): boolean {
-    return this.#waiting.length === 0
+    return this.#waiting.length === 0 && this.#trial === undefined
   }
 
   /** Resolves when `current` is cheap; undefined when it is. Errors: `document.unavailable`, the document left memory. */
@@ -78,11 +111,57 @@ export class DocumentShadow {
     return new Promise((resolve, reject) => this.#waiting.push({ resolve, reject }))
   }
 
+  /** Resolves when there is something to be asked again about: `tried` has an answer, or the shadow had to be made first. Undefined: it has. */
+  whenTried(update: Uint8Array, looksAtRoots: boolean): Promise<void> | undefined {
+    if (this.#trialOf(update, looksAtRoots) !== undefined) return undefined
+    const waiting = this.whenCurrent()
+    if (waiting !== undefined) return waiting
+    if (this.current() === undefined) return undefined
+    return new Promise((resolve, reject) => {
+      const trial: Trial = { update, pieces: undefined, looksAtRoots, roots: new Set(), isApplied: true, resolve, reject }
+      this.#trial = trial
+      this.#stage = 'trying'
+      const divided = (pieces: readonly Uint8Array[]) => {
+        if (this.#trial !== trial) return
+        trial.pieces = [...pieces].reverse()
+        this.#goOn()
+      }
+      const failed = () => {
+        trial.isApplied = false
+        divided([])
+      }
+      this.#background.run(this.#work.run('splitUpdates', [update], pieceBytes), ([pieces]) => divided(pieces ?? []), failed)
+    })
+  }
+
+  /** Of a change that was tried, in the turn in which that is over. The shadow has it from then on: whoever refuses it drops the shadow. */
+  tried(update: Uint8Array, looksAtRoots: boolean): Tried | undefined {
+    const shadow = this.#shadow
+    const trial = this.#trialOf(update, looksAtRoots)
+    if (shadow === undefined || trial === undefined) return undefined
+    this.#trial = undefined
+    const { roots } = trial
+    const isApplied = trial.isApplied && this.#takeBehind().every((behind) => shadow.apply(behind))
+    this.#over('there')
+    return { shadow, roots, isApplied }
+  }
+
+  /** Access may be less by now than when it began, and then its roots were not looked at. */
+  #trialOf(update: Uint8Array, looksAtRoots: boolean): Trial | undefined {
+    const trial = this.#stage === 'tried' && this.#trial?.update === update ? this.#trial : undefined
+    return trial?.looksAtRoots === false && looksAtRoots ? undefined : trial
+  }
+
+  /** For those who only look at what was there before a change that is tried now. */
+  readable(): Shadow | undefined {
+    return this.#stage === 'tried' ? this.#shadow : this.current()
+  }
+
   /** Undefined: Yjs cannot read the document. */
   current(): Shadow | undefined {
     if (this.#stage === 'unreadable') return undefined
     const shadow = this.#shadow
-    if (shadow !== undefined && this.#isComplete) {
+    if (shadow !== undefined && this.#isComplete && this.#trial === undefined) {
       const missing = [...this.#pieces.splice(0).reverse().flat(), ...this.#takeBehind()]
       if (missing.every((update) => shadow.apply(update))) {
         this.#over('there')
@@ -107,6 +186,7 @@ export class DocumentShadow {
   slice(): void {
     this.#isSlicePlanned = false
     const shadow = this.#shadow
+    if (this.#trial !== undefined && shadow !== undefined) return this.#try(shadow, this.#trial)
     if (this.#stage !== 'slicing' || shadow === undefined) return
     const clients = this.#content().stateVector.size
     for (let cost = 0; cost < pieceBytes; ) {
@@ -127,6 +207,26 @@ export class DocumentShadow {
     this.#goOn()
   }
 
+  #try(shadow: Shadow, trial: Trial): void {
+    const { pieces } = trial
+    // Nobody has judged it: whoever brought it is gone, or has to wait for something else.
+    if (this.#stage === 'tried') return this.drop()
+    if (pieces === undefined) return
+    for (let cost = 0; cost < pieceBytes && trial.isApplied; ) {
+      const piece = pieces.pop()
+      if (piece === undefined) break
+      if (trial.looksAtRoots) for (const root of shadow.touched(piece)) trial.roots.add(root)
+      // What waits for a later piece could not be looked at: clients that need each other in a circle, which is forged.
+      trial.isApplied = shadow.take(piece) && shadow.isWhole
+      cost += piece.length + updateCost + this.#content().stateVector.size * clientCost
+    }
+    if (pieces.length === 0 || !trial.isApplied) {
+      this.#stage = 'tried'
+      trial.resolve()
+    }
+    this.#goOn()
+  }
+
   /** It goes; whoever waits for it waits for the next one. */
   drop(): void {
     this.#forget()
@@ -135,8 +235,10 @@ export class DocumentShadow {
 
   /** The document leaves memory. */
   end(): void {
+    const trying = this.#trial === undefined ? [] : [this.#trial]
+    for (const { reject } of [...trying, ...this.#waiting.splice(0)])
+      reject(new TroupeError('document.unavailable', 'it was closed; ask again'))
     this.#forget()
-    for (const { reject } of this.#waiting.splice(0)) reject(new TroupeError('document.unavailable', 'it was closed; ask again'))
   }
 
   #forget(): void {
@@ -148,6 +250,8 @@ export class DocumentShadow {
     this.#shadow = undefined
     this.#pieces = []
     this.#takeBehind()
+    this.#trial?.resolve()
+    this.#trial = undefined
   }
 
   #takeBehind(): readonly Uint8Array[] {
@@ -163,7 +267,7 @@ export class DocumentShadow {
   }
 
   #begin(): void {
-    if (this.#stage === 'elsewhere' || this.#stage === 'slicing') return
+    if (this.#stage === 'elsewhere' || this.#stage === 'slicing' || this.#trial !== undefined) return
     if (this.#isOutrun) this.#forget()
     const { snapshot, tail } = this.#content()
     if (this.#stage === 'there') this.#take(this.#takeBehind())

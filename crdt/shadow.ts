@@ -80,10 +80,15 @@ export class Shadow {
   apply(update: Uint8Array): boolean {
     try {
       Y.applyUpdate(this.doc, update)
-      return this.doc.store.pendingStructs === null && this.doc.store.pendingDs === null
+      return this.isWhole
     } catch {
       return false
     }
+  }
+
+  /** Nothing waits for something else. */
+  get isWhole(): boolean {
+    return this.doc.store.pendingStructs === null && this.doc.store.pendingDs === null
   }
 
   destroy(): void {

@@ -10,6 +10,7 @@ import type { Scope } from '../../actors/system/scope.ts'
 import { decodeAwareness, encodeAwareness } from '../../crdt/awareness.ts'
 import { DocumentState } from '../../crdt/document.ts'
 import { Shadow } from '../../crdt/shadow.ts'
+import { inspectUpdate, type UpdateInspection } from '../../crdt/update.ts'
 import { type DocumentWork, documentWork } from '../../crdt/work.ts'
 import { chain } from '../support/craftedUpdates.ts'
 import { quiet, SimulatedClock } from '../support/world.ts'
@@ -372,6 +373,147 @@ describe('the shadow of a large document', () => {
     guard.end()
     await expect(ready).rejects.toMatchObject({ code: 'document.unavailable' })
     expect(guard.isIdle).toBe(true)
+  })
+})
+
+describe('a large change', () => {
+  const ben = { user: 'ben', via: '' }
+  const comments = (count: number) => (doc: Y.Doc) => {
+    for (let n = 0; n < count; n++) doc.getArray('comments').push([new Y.Map([['at', n]])])
+  }
+  const updateFrom = (content: DocumentState, change: (doc: Y.Doc) => void): Uint8Array => {
+    const doc = new Y.Doc()
+    for (const bytes of [content.snapshot, ...content.tail]) if (bytes.length > 0) Y.applyUpdate(doc, bytes)
+    const before = Y.encodeStateVector(doc)
+    doc.transact(() => change(doc))
+    return Y.encodeStateAsUpdate(doc, before)
+  }
+  const large = (options: Partial<GuardOptions> = {}) => {
+    const parts = guarded(options, 'plan', DocumentState.load(updateOf('a text'), []) as DocumentState) // it is readable
+    const { guard, admit } = parts
+    const applied = vi.spyOn(Shadow.prototype, 'apply')
+    const look = (bytes: Uint8Array, access: 'write' | 'comment' = 'comment') =>
+      guard.whenReady(access, anna, { bytes, inspection: inspectUpdate(bytes) as UpdateInspection }) // it is readable
+    /** Waits as the document does, and judges in that very turn. */
+    const bring = async (bytes: Uint8Array, access: 'write' | 'comment' = 'comment') => {
+      for (let waiting = look(bytes, access); waiting !== undefined; waiting = look(bytes, access)) {
+        let isOver = false
+        void waiting.then(() => (isOver = true))
+        while (!isOver) {
+          await Promise.resolve()
+          if (!isOver && !parts.clock.step()) await quiet(1)
+        }
+      }
+      const judgement = guard.judge(bytes, access, anna, true)
+      if (judgement.kind === 'allowed') admit(bytes)
+      return judgement.kind === 'refused' ? `${judgement.code}: ${judgement.detail}` : judgement.kind
+    }
+    const largest = () => Math.max(0, ...applied.mock.calls.map(([update]) => update.length))
+    return { ...parts, look, bring, largest }
+  }
+
+  it('[BGA20] is looked at in slices, and let in', async () => {
+    const { content, bring, offer, slices, loads, largest } = large()
+    const update = updateFrom(content, comments(6_000))
+    expect(await bring(update)).toBe('allowed')
+    expect(slices()).toBeGreaterThan(3)
+    expect(largest()).toBe(0)
+    expect(offer((doc) => doc.getArray('comments').delete(17, 1))).toBe('allowed')
+    expect(offer((doc) => doc.getText('text').delete(0, 1))).toContain('access.denied')
+    expect(loads()).toBe(1)
+  })
+
+  it('[BGA20] of somebody who may comment is refused for anything else in it, and leaves nothing behind', async () => {
+    const check = ({ doc }: DocumentChange): void => void (seen = doc.getArray('comments').length)
+    let seen = -1
+    const { content, bring, offer } = large({ validation: { covers: () => true, check } })
+    const update = updateFrom(content, (doc) => {
+      comments(6_000)(doc)
+      doc.getText('text').insert(0, 'x')
+    })
+    expect(await bring(update)).toBe('access.denied: needs document:plan:write to change text')
+    expect(await bring(updateFrom(content, comments(1)))).toBe('allowed')
+    expect(seen).toBe(1)
+    expect(offer((doc) => doc.getText('text').delete(0, 1), 'comment', ben)).toContain('access.denied')
+  })
+
+  it('[BGA20] is shown to the application whole, with what came in meanwhile; what that refuses leaves nothing behind', async () => {
+    let most = 0
+    const check = ({ doc }: DocumentChange): void => {
+      most = doc.getArray('comments').length
+      if (most > 6_100) throw new TroupeError('document.invalid', 'too many')
+    }
+    const { content, bring, admit, largest } = large({ validation: { covers: () => true, check } })
+    const first = updateFrom(content, comments(6_000))
+    const judged = bring(first, 'write')
+    admit(updateFrom(content, comments(7)))
+    expect(await judged).toBe('allowed')
+    expect(most).toBe(6_007)
+    expect(await bring(updateFrom(content, comments(5_000)), 'write')).toBe('document.invalid: too many')
+    expect(await bring(updateFrom(content, comments(1)), 'write')).toBe('allowed')
+    expect(most).toBe(6_008)
+    expect(largest()).toBeLessThan(10_000)
+  })
+
+  it('[BGA20] is judged by what its author may do when it is judged', async () => {
+    const { clock, content, guard, look } = large({ validation: { covers: () => true, check: () => {} } })
+    const update = updateFrom(content, (doc) => {
+      comments(6_000)(doc)
+      doc.getText('text').insert(0, 'x')
+    })
+    let isOver = false
+    void look(update, 'write')?.then(() => (isOver = true))
+    while (!isOver) {
+      await quiet()
+      clock.step()
+    }
+    expect(guard.judge(update, 'comment', anna, true)).toMatchObject({ kind: 'refused', code: 'access.denied' })
+  })
+
+  it('[BGA20] that nobody judges in the end is forgotten, and those who wait go on', async () => {
+    let seen = -1
+    const check = ({ doc }: DocumentChange): void => void (seen = doc.getArray('comments').length)
+    const { clock, content, guard, look, bring } = large({ validation: { covers: () => true, check } })
+    const waiting = look(updateFrom(content, comments(6_000)))
+    expect(waiting).toBeInstanceOf(Promise)
+    expect(guard.isIdle).toBe(false)
+    expect(await bring(updateFrom(content, comments(1)))).toBe('allowed')
+    expect(seen).toBe(1)
+    await waiting
+    await clock.advance(10)
+    expect(guard.isIdle).toBe(true)
+  })
+
+  it('[BGA20] that was begun when the document leaves memory is told to ask again', async () => {
+    const { content, guard, look } = large()
+    const waiting = look(updateFrom(content, comments(6_000)))
+    guard.end()
+    await expect(waiting).rejects.toMatchObject({ code: 'document.unavailable' })
+    expect(guard.isIdle).toBe(true)
+  })
+
+  it('[BGA20] reaches a document that checks it, of clients and of the server', async () => {
+    let isStrict = false
+    const check = (): void => {
+      if (isStrict) throw new TroupeError('document.invalid', 'not that')
+    }
+    const house = await DocumentHouse.open({ validation: { covers: () => true, check } })
+    const pass = async () => {
+      for (let ms = 0; ms < 200; ms++) await house.world.clock.advance(1)
+    }
+    const client = await house.connect('plan')
+    client.doc.transact(() => comments(5_000)(client.doc))
+    await pass()
+    const edit = house.append('plan', updateFrom(DocumentState.empty(), comments(5_000)))
+    await pass()
+    await edit
+    expect(client.doc.getArray('comments').length).toBe(10_000)
+    isStrict = true
+    client.doc.transact(() => comments(5_000)(client.doc))
+    await pass()
+    expect(client.refused).toBe('document.invalid: not that')
+    const reader = await house.connect('plan')
+    expect(reader.doc.getArray('comments').length).toBe(10_000)
   })
 })
 
