@@ -119,7 +119,7 @@ class OpenDocument {
       hasNews: () => this.presence.hasNews,
       readers: () => this.sessions.size,
       compacted: () => {
-        this.existence.changed()
+        this.existence.measure.changed()
         this.history.retain()
       },
       storageChanged: (code) => this.#tellAll([storagePart(code)], ({ hearsOfStorage }) => hearsOfStorage),
@@ -181,9 +181,9 @@ class OpenDocument {
   /** Before it leaves memory; undefined when there is nothing to write. */
   save(): Promise<void> | undefined {
     const saving = this.log.save()
-    if (saving === undefined && this.existence.isMeasured) return undefined
+    if (saving === undefined && this.existence.measure.isNoted) return undefined
     // Without its size written down it leaves all the same: it is measured again after it was opened the next time.
-    return Promise.resolve(saving).then(() => this.existence.measure().catch(() => {}))
+    return Promise.resolve(saving).then(() => this.existence.measure.note().catch(() => {}))
   }
 
   get summary() {
@@ -387,7 +387,7 @@ class OpenDocument {
     if (batch.length > 0) {
       for (const bytes of joinWindow(batch)) parts.push({ kind: 'update', bytes })
       this.news.changed(this.log.saved)
-      this.existence.changed()
+      this.existence.measure.changed()
     }
     const news = this.presence.takeNews()
     if (news !== undefined) parts.push(news)
@@ -492,7 +492,7 @@ export const documentKind = (options: DocumentOptions) =>
       'document.raisePresence': (document) => document.presence.raise(),
       'document.guard': (document) => document.guard.rest(),
       'document.slice': (document) => document.guard.slice(),
-      'document.compact': (document) => document.log.rested(),
+      'document.compact': (document) => document.log.compaction.rested(),
       'document.look': (document) => document.receipts.look(),
       'document.news': (document) => document.news.tell(),
       'document.room': (document) => document.existence.quota.look(document.bytes),

@@ -16,14 +16,15 @@ import type { DocumentWork } from '../crdt/work.ts'
 import { type DocumentAccess, publicName } from './account.ts'
 import { DocumentClientIds } from './documentClientIds.ts'
 import type { DocumentExistence } from './documentExistence.ts'
-import type { DocumentGuard, Judgement } from './documentGuard.ts'
+import type { Candidate, DocumentGuard, Judgement } from './documentGuard.ts'
 import type { DocumentIntake } from './documentIntake.ts'
-import { type DocumentLog, defaultInlineBytes } from './documentLog.ts'
+import { defaultInlineBytes } from './documentLoad.ts'
+import type { DocumentLog } from './documentLog.ts'
 import type { DocumentMessage, Edited } from './documentMessages.ts'
 import type { DocumentNews } from './documentNews.ts'
 import type { DocumentPresence } from './documentPresence.ts'
 import type { DocumentReceipts, Dues } from './documentReceipts.ts'
-import { type ErrorCode, TroupeError } from './errors.ts'
+import { type ErrorCode, isTroupeError, TroupeError } from './errors.ts'
 import type { Offset } from './journal.ts'
 import { publication } from './publication.ts'
 import type { Address } from './system/address.ts'
@@ -85,6 +86,8 @@ export class DocumentChanges {
   readonly #unheard = new Set<Dues>()
   /** Those of them who were asked since, and edits of the server that waited like them. */
   readonly #asked = new Set<Dues>()
+  /** Whose deletions were taken without the rest, which has not come in since. Each answer lists them anew, and would be asked for again without end. */
+  readonly #relieved = new Set<Dues>()
   readonly #waitingEdits: (() => void)[] = []
 
   constructor(scope: Scope, options: ChangesOptions, host: ChangesHost) {
@@ -113,6 +116,7 @@ export class DocumentChanges {
   forget({ dues }: Session): void {
     this.#unheard.delete(dues)
     this.#asked.delete(dues)
+    this.#relieved.delete(dues)
   }
 
   /** A large one, or one of many clients, is inspected in the worker; what its client says next waits for that. */
@@ -142,7 +146,7 @@ export class DocumentChanges {
     const ready = isJudged && !this.#host.existence.isBusy ? this.#whenJudged(session, update, examined.inspection, isAnswer) : undefined
     if (ready !== undefined) {
       const again = () => this.#hear(session, update, isAnswer, inspected)
-      return this.#host.intake.hold(address, ready, again, again)
+      return this.#host.intake.hold(address, ready, again, (error) => this.#hearUntried(session, error))
     }
     const isAsked = dues.unanswered > 0
     const receipts = this.#host.receipts.earns(dues, isAnswer)
@@ -181,6 +185,7 @@ export class DocumentChanges {
     if (judgement.kind === 'refused') this.#hearRefused(session, judgement, receipts, inspection)
     if (judgement.kind !== 'allowed') return judgement.kind === 'nothing'
     this.#asked.delete(session.dues)
+    this.#relieved.delete(session.dues)
     this.#admitOf(session, update, inspection)
     if (isAnswer) document.noteAnswer(update, inspection)
     return true
@@ -216,12 +221,14 @@ export class DocumentChanges {
    * it deletes nothing that is here, and may not come again.
    */
   #takeDeletions(session: Session, update: Uint8Array, { deletesAt }: UpdateInspection): boolean {
+    if (this.#relieved.has(session.dues)) return false
     const { document } = this.#host.log
     const deletions = deletionsWithin(update, deletesAt, document.stateVector)
     const examined = deletions && document.examine(deletions, this.#limits)
     if (deletions === undefined || !examined?.ok || examined.verdict !== 'new') return false
     if (this.#judge(session, deletions, examined.inspection, true).kind !== 'allowed') return false
     this.#admitOf(session, deletions, examined.inspection)
+    this.#relieved.add(session.dues)
     this.#host.existence.quota.makeRoom(this.#host.log)
     return true
   }
@@ -327,7 +334,7 @@ export class DocumentChanges {
       if (this.#host.existence.isBusy) return this.#hearLater(session, inspection, true, 0)
       const ready = this.#whenJudged(session, part, inspection, true)
       const again = () => this.#takePart(session, part)
-      if (ready !== undefined) return this.#host.intake.hold(address, ready, again, again)
+      if (ready !== undefined) return this.#host.intake.hold(address, ready, again, (error) => this.#hearUntried(session, error))
       if (this.#host.log.isOverfull) return this.#host.refuse(address, 'document.unsaved', this.#scope.address)
       if (!this.#takeIn(session, part, inspection, true, 0)) return
     }
@@ -335,10 +342,23 @@ export class DocumentChanges {
   }
 
   /** Undefined: `#judge` takes no time now. */
-  #whenJudged({ access, author }: Session, bytes: Uint8Array, inspection: UpdateInspection, isAnswer: boolean): Promise<void> | undefined {
-    const bringsStructs = this.#host.log.document.hasNewStructs(inspection)
-    const isDecided = access === 'read' && (isAnswer || bringsStructs)
-    return isDecided ? undefined : this.#host.guard.whenReady(access, author, bringsStructs ? { bytes, inspection } : undefined)
+  #whenJudged(session: Session, bytes: Uint8Array, inspection: UpdateInspection, isAnswer: boolean): Promise<void> | undefined {
+    const { access, author } = session
+    if (access === 'read' && (isAnswer || this.#host.log.document.hasNewStructs(inspection))) return undefined
+    return this.#host.guard.whenReady(access, author, this.#candidate(session, bytes, inspection))
+  }
+
+  /** What would be tried for nothing is refused for what it is, or for its size: trying 1 MiB of it costs a shadow. */
+  #candidate(party: Party, bytes: Uint8Array, inspection: UpdateInspection): Candidate | undefined {
+    const { log, existence } = this.#host
+    if (!log.document.hasNewStructs(inspection)) return undefined
+    const isDecided = () => !existence.quota.hasRoomFor(log.document.bytes, bytes.length) || this.#banOf(party, inspection) !== undefined
+    return { bytes, inspection, isDecided }
+  }
+
+  /** As for an inspection that failed: its client begins anew. */
+  #hearUntried({ address }: Session, error: unknown): void {
+    this.#host.refuse(address, 'document.busy', isTroupeError(error) ? error.detail : String(error).slice(0, 50))
   }
 
   #echo(address: Address, bytes: Uint8Array): void {
@@ -347,9 +367,10 @@ export class DocumentChanges {
   }
 
   /** Until it is neither moved nor the like, and looking at a change takes no time. */
-  async #whenOpen(access: DocumentAccess, author: Author, bytes: Uint8Array, inspection: UpdateInspection | Rejection): Promise<void> {
-    const { existence, guard, log } = this.#host
-    const change = () => (inspection.ok && log.document.hasNewStructs(inspection) ? { bytes, inspection } : undefined)
+  async #whenOpen(party: Party, bytes: Uint8Array, inspection: UpdateInspection | Rejection): Promise<void> {
+    const { existence, guard } = this.#host
+    const { access, author } = party
+    const change = () => (inspection.ok ? this.#candidate(party, bytes, inspection) : undefined)
     const wait = () => (existence.isBusy ? existence.whenFree() : guard.whenReady(access, author, change()))
     for (let until = wait(); until !== undefined; until = wait()) await until
   }
@@ -358,7 +379,8 @@ export class DocumentChanges {
     const { update, author, access = 'write', birthBan, ownClient, expectedOffset, expectedEpoch } = request
     const epoch = expectedEpoch === undefined ? undefined : await this.#host.existence.epoch.current()
     const inspected = inspectUpdate(update, this.#limits)
-    await this.#whenOpen(access, author, update, inspected)
+    const party: Party = { access, author, birthBan, ownClient }
+    await this.#whenOpen(party, update, inspected)
     const done = await this.recall(request.request)
     if (done !== undefined) return done
     // The content may have been exchanged while this waited.
@@ -383,7 +405,7 @@ export class DocumentChanges {
       if (size === 'later' && this.#waitingEdits.length >= mostWaitingEdits) throw new TroupeError('document.busy', 'it is being compacted')
       if (size === 'later') return new Promise<void>((goOn) => this.#waitingEdits.push(goOn)).then(() => this.edit(request, true))
       if (size !== undefined) throw size
-      const judgement = this.#judge({ access, author, birthBan, ownClient }, update, examined.inspection, false)
+      const judgement = this.#judge(party, update, examined.inspection, false)
       if (judgement.kind === 'refused') throw new TroupeError(judgement.code, judgement.detail, { rule: judgement.detail })
       if (judgement.kind === 'allowed') offset = this.#admit(update, examined.inspection, author, request.request)
     } else offset += this.#host.log.unsaved

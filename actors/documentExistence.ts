@@ -18,43 +18,28 @@ import { inspectUpdate, updateLimits } from '../crdt/update.ts'
 import type { DocumentWork } from '../crdt/work.ts'
 import { publicName } from './account.ts'
 import { Background } from './background.ts'
-import { contentOf } from './documentContent.ts'
 import { epochOf } from './documentDamage.ts'
 import { DocumentEpoch, type EpochOptions, hasBegunAnew } from './documentEpoch.ts'
-import { askOther, checkTarget, historyOf, isFinal, skippedOf } from './documentHandover.ts'
-import type { DocumentLog } from './documentLog.ts'
+import { askOther, checkTarget, handOver, hasReceived, isFinal, receivedRecord } from './documentHandover.ts'
+import { DocumentMeasure, type MeasureHost, type MeasureOptions } from './documentMeasure.ts'
 import type { DocumentDescription, DocumentLifeRequest } from './documentMessages.ts'
 import type { DocumentNews } from './documentNews.ts'
 import { DocumentQuota, type QuotaOptions } from './documentQuota.ts'
-import {
-  absence,
-  type DocumentRecord,
-  descriptionOf,
-  type RecordJournal,
-  type Standing,
-  settled,
-  standingOf,
-  withRequest,
-} from './documentRecord.ts'
+import { absence, type DocumentRecord, newRecord, type RecordJournal, type Standing, withRequest } from './documentRecord.ts'
 import { checkSame, defaultRepeatMs } from './documentRequests.ts'
 import { type ErrorCode, TroupeError } from './errors.ts'
 import type { Scope } from './system/scope.ts'
-import type { EpochMs } from './world.ts'
 
-export interface ExistenceOptions extends QuotaOptions, EpochOptions {
+export interface ExistenceOptions extends QuotaOptions, EpochOptions, MeasureOptions {
   readonly work: DocumentWork
   /** A document comes into being when somebody opens and changes it. Default true. */
   readonly autoCreate?: boolean
-  /** What is deleted can be restored for so long. Default 30 days. */
-  readonly deletedMs?: number
   /** A request that comes again is recognised for so long. Default one day. */
   readonly repeatMs?: number
 }
 
 /** What it needs of the document in memory. */
-export interface ExistenceHost {
-  readonly log: DocumentLog
-  readonly connections: number
+export interface ExistenceHost extends MeasureHost {
   readonly news: Pick<DocumentNews, 'happened'>
   /** Closes all connections, with this reason. */
   dismiss(code: ErrorCode, detail: string): void
@@ -68,11 +53,10 @@ export interface ExistenceHost {
 
 type Request<Type extends DocumentLifeRequest['type']> = Extract<DocumentLifeRequest, { type: Type }>
 
-const defaultDeletedMs = 30 * 24 * 3_600_000
-
 export class DocumentExistence {
   readonly quota: DocumentQuota
   readonly epoch: DocumentEpoch
+  readonly measure: DocumentMeasure
   readonly #scope: Scope
   readonly #options: ExistenceOptions
   readonly #host: ExistenceHost
@@ -80,8 +64,6 @@ export class DocumentExistence {
   readonly #background: Background
   /** What is under way, and all that waits for it. */
   #busy: Promise<void> | undefined
-  #changedAt: EpochMs | undefined
-  #isNoted: boolean
 
   constructor(scope: Scope, options: ExistenceOptions, host: ExistenceHost, records: RecordJournal) {
     this.#scope = scope
@@ -89,33 +71,34 @@ export class DocumentExistence {
     this.#host = host
     this.#records = records
     this.#background = new Background(scope)
-    this.#isNoted = records.record !== undefined
     this.epoch = new DocumentEpoch(options, scope.address, records, host.log)
     this.quota = new DocumentQuota(scope, options, this.#background, {
       becameFull: () => host.news.happened('document.full', ''),
       judgeAgain: () => host.listen(),
       hasRoom: () => host.hasRoom(),
       isAwaited: () => host.hasRefused,
+      counted: () => this.measure.presentBytes,
     })
+    const { epoch, quota } = this
+    this.measure = new DocumentMeasure(scope, options, host, { records, background: this.#background, quota, epoch })
   }
 
   /** Before the first message. */
   begin(): void {
     if (this.#record?.movingTo !== undefined && this.#damage === undefined) this.#exclusively(() => this.#move()).catch(() => {}) // said where it failed
-    this.quota.begin(this.#measuredBytes)
+    this.quota.begin(this.measure.presentBytes)
   }
 
   get #record(): DocumentRecord | undefined {
     return this.#records.record
   }
 
-  get #standing(): Standing {
-    const { log } = this.#host
-    return standingOf(this.#record, log.saved > 0 || log.unsaved > 0 || log.damage !== undefined)
+  get #name(): string {
+    return publicName(this.#scope.id)
   }
 
-  get #measuredBytes(): number {
-    return this.#standing === 'present' ? this.#size().bytes : 0
+  get #standing(): Standing {
+    return this.measure.standing
   }
 
   get #damage(): TroupeError | undefined {
@@ -165,86 +148,13 @@ export class DocumentExistence {
 
   /** What `closure` depends on is known when it resolves; undefined: it is. */
   consulted(): Promise<unknown> | undefined {
-    return this.quota.guardsEntry ? this.quota.consult(this.#measuredBytes)?.then(() => this.#checkAlive()) : undefined
+    return this.quota.guardsEntry ? this.quota.consult(this.measure.presentBytes)?.then(() => this.#checkAlive()) : undefined
   }
 
   /** It may be large for a tail that is mostly garbage. */
   async fit(): Promise<void> {
     const { log } = this.#host
-    if (this.refusal === undefined && log.document.tailBytes > 0) await log.compactAll().catch(() => {}) // then it stays as it is
-  }
-
-  // ── what is known about it ─────────────────────────────────────────────────────────────────────────────────────
-
-  get #name(): string {
-    return publicName(this.#scope.id)
-  }
-
-  /** Changes are on disk. The first time that there is something to know, it is noted. */
-  changed(): void {
-    this.#changedAt = this.#scope.now()
-    this.quota.changed(this.#host.log.document.bytes)
-    if (this.#isNoted) return
-    this.#isNoted = true
-    this.#background.run(
-      this.#background.write(this.measure()),
-      () => {},
-      () => {
-        this.#isNoted = false
-      },
-    )
-  }
-
-  /** The record says what is there. */
-  get isMeasured(): boolean {
-    const { log } = this.#host
-    return log.saved === 0 || (this.#record?.offset === log.saved && this.#record.bytes === log.document.bytes)
-  }
-
-  /** Notes size and time of the last change. */
-  async measure(): Promise<void> {
-    if (this.isMeasured) return
-    const basis = await this.#basis()
-    await this.#records.save((record) => ({ ...basis, ...record, updatedAt: basis.updatedAt, ...this.#size() }))
-    this.quota.measured(this.#measuredBytes)
-  }
-
-  #size(): Pick<DocumentRecord, 'bytes' | 'offset'> {
-    const { log } = this.#host
-    if (log.damage !== undefined) return { bytes: this.#record?.bytes ?? 0, offset: this.#record?.offset ?? 0 }
-    return { bytes: log.document.bytes, offset: log.saved }
-  }
-
-  /** The record as it would be written now. */
-  async #basis(): Promise<DocumentRecord> {
-    const { log } = this.#host
-    const record = this.#record
-    if (log.damage !== undefined) return settled(record ?? { createdAt: 0, createdBy: '', updatedAt: 0, bytes: 0, offset: 0 })
-    let updatedAt = this.#changedAt ?? record?.updatedAt ?? 0
-    if (record === undefined || (this.#changedAt === undefined && record.offset !== log.saved)) {
-      const found = await contentOf(this.#options.journals, this.#scope.address).times()
-      updatedAt = Math.max(updatedAt, found.updatedAt)
-      if (record === undefined)
-        return { createdAt: found.createdAt || this.#scope.now(), createdBy: found.createdBy, updatedAt, ...this.#size() }
-    }
-    return { ...record, updatedAt, ...this.#size() }
-  }
-
-  /** Errors: `document.unknown`. */
-  async describe(): Promise<DocumentDescription> {
-    if (this.#standing === 'absent') throw new TroupeError('document.unknown', this.#name)
-    const { log, connections } = this.#host
-    const description = await this.#described(await this.#basis(), { connections, unsaved: log.unsaved })
-    return log.damage === undefined ? description : { ...description, damage: log.damage.message }
-  }
-
-  async #described(record: DocumentRecord, present: Pick<DocumentDescription, 'connections' | 'unsaved'>): Promise<DocumentDescription> {
-    const epoch = await this.epoch.current()
-    return descriptionOf(record, { name: this.#name, epoch, isFull: this.quota.isFull(record.bytes), ...present }, this.#deletedMs)
-  }
-
-  get #deletedMs(): number {
-    return this.#options.deletedMs ?? defaultDeletedMs
+    if (this.refusal === undefined && log.document.tailBytes > 0) await log.compaction.all().catch(() => {}) // then it stays as it is
   }
 
   // ── how that changes ───────────────────────────────────────────────────────────────────────────────────────────
@@ -252,7 +162,7 @@ export class DocumentExistence {
   handle(request: DocumentLifeRequest): Promise<DocumentDescription> {
     switch (request.type) {
       case 'document.describe':
-        return this.describe()
+        return this.measure.describe()
       case 'document.create':
         return this.#exclusively(() => this.#create(request))
       case 'document.remove':
@@ -269,7 +179,7 @@ export class DocumentExistence {
         return this.#exclusively(() => this.#rename(request))
       case 'document.receive':
         // Not in its turn: two documents that are renamed to each other's names would wait for each other.
-        if (this.#standing === 'present' && !this.#hasReceived(request) && request.request === undefined)
+        if (this.#standing === 'present' && !hasReceived(this.#record, request) && request.request === undefined)
           return Promise.reject(new TroupeError('document.exists', this.#name))
         return this.#exclusively(() => this.#receive(request))
     }
@@ -332,32 +242,27 @@ export class DocumentExistence {
   }
 
   async #create({ by, update, request }: Request<'document.create'>): Promise<DocumentDescription> {
-    if (this.#isRepeated(request)) return this.describe()
+    if (this.#isRepeated(request)) return this.measure.describe()
     if (this.#standing === 'present') throw new TroupeError('document.exists', this.#name)
     await this.#checkBirth()
     const entries = await this.#entriesOf(update, by, 'create')
-    const born = () => ({ ...this.#newRecord(by), ...withRequest({}, request, this.#scope.now()) })
+    const born = () => ({ ...newRecord(by, this.#scope.now()), ...withRequest({}, request, this.#scope.now()) })
     const description = await this.#exchange(born, entries, isReady)
     this.#host.news.happened('document.created', by)
     return description
   }
 
-  #newRecord(by: string): DocumentRecord {
-    const now = this.#scope.now()
-    return { createdAt: now, createdBy: by, updatedAt: now, bytes: 0, offset: 0 }
-  }
-
   async #remove({ by }: Request<'document.remove'>): Promise<DocumentDescription> {
-    if (this.#record?.deletedAt !== undefined && this.#record.renamedTo === undefined) return this.describe()
+    if (this.#record?.deletedAt !== undefined && this.#record.renamedTo === undefined) return this.measure.describe()
     this.#checkPresent()
     await this.#flushed()
-    const basis = await this.#basis()
+    const basis = await this.measure.basis()
     const deletion = { deletedAt: this.#scope.now(), deletedBy: by, ...(await this.#written(this.epoch.retirement())) }
-    await this.#background.write(this.#records.save((record) => ({ ...basis, ...record, ...this.#size(), ...deletion })))
+    await this.#background.write(this.#records.save((record) => ({ ...basis, ...record, ...this.measure.size, ...deletion })))
     this.#host.dismiss('document.deleted', '')
     this.#host.news.happened('document.deleted', by)
     this.quota.measured(0)
-    return this.describe()
+    return this.measure.describe()
   }
 
   async #undelete({ by }: Request<'document.undelete'>): Promise<DocumentDescription> {
@@ -368,19 +273,18 @@ export class DocumentExistence {
       const without = ({ deletedAt: _, deletedBy: __, ...rest }: DocumentRecord): DocumentRecord => rest
       await this.#background.write(this.#records.save((record) => without(record as DocumentRecord))) // it was there a moment ago
       this.#host.news.happened('document.restored', by)
-      this.quota.measured(this.#measuredBytes)
+      this.quota.measured(this.measure.presentBytes)
     }
-    return this.describe()
+    return this.measure.describe()
   }
 
   async #purge({ by, ifDue = false }: Request<'document.purge'>): Promise<DocumentDescription> {
     if (this.#standing === 'absent') throw new TroupeError('document.unknown', this.#name)
     const now = this.#scope.now()
     const { deletedAt, purgedAt } = this.#record ?? {}
-    const isDue = deletedAt !== undefined && deletedAt + this.#deletedMs <= now
-    if (purgedAt !== undefined || (ifDue && !isDue)) return this.describe()
+    if (purgedAt !== undefined || (ifDue && !this.measure.isDue)) return this.measure.describe()
     if (deletedAt === undefined) await this.#flushed()
-    const basis = await this.#basis()
+    const basis = await this.measure.basis()
     const change = () => ({ deletedBy: by, deletedAt: now, ...basis, purgedAt: now })
     const description = await this.#exchange(change, [], ['document.deleted', ''])
     if (deletedAt === undefined) this.#host.news.happened('document.deleted', by)
@@ -388,11 +292,11 @@ export class DocumentExistence {
   }
 
   async #reset({ by, update, request }: Request<'document.reset'>): Promise<DocumentDescription> {
-    if (this.#isRepeated(request)) return this.describe()
+    if (this.#isRepeated(request)) return this.measure.describe()
     this.#checkPresent()
     const entries = await this.#entriesOf(update, by, 'import')
     await this.#flushed()
-    const basis = await this.#basis()
+    const basis = await this.measure.basis()
     const change = () => ({ ...basis, updatedAt: this.#scope.now(), ...withRequest(basis, request, this.#scope.now()) })
     const description = await this.#exchange(change, entries, ['document.epoch', hasBegunAnew])
     this.#host.news.happened('document.reset', by)
@@ -401,7 +305,7 @@ export class DocumentExistence {
 
   /** Errors: `document.full`. */
   async #checkBirth(): Promise<void> {
-    await this.quota.consult(this.#measuredBytes)
+    await this.quota.consult(this.measure.presentBytes)
     this.#checkAlive()
     this.quota.checkBirth()
   }
@@ -438,13 +342,13 @@ export class DocumentExistence {
     const next = change()
     const size = { bytes: bytesOf(entries), offset: (next.history?.skipped ?? 0) + entries.length }
     const record = await this.#background.write(this.#records.save(() => ({ ...next, ...size, ...retirement, ...orders })))
-    this.#isNoted = true
+    this.measure.recorded()
     this.quota.measured(record.deletedAt === undefined ? size.bytes : 0)
-    if (gone === '' && entries.length === 0 && this.#damage === undefined) return this.describe()
+    if (gone === '' && entries.length === 0 && this.#damage === undefined) return this.measure.describe()
     const isFinished = await this.#finish(goodbye)
     // Its history is still under the old name: whoever moves it must not take it for done, and asks again once this is loaded anew.
     if (!isFinished && next.history !== undefined) throw new TroupeError('document.unavailable', 'it is loaded anew; ask again')
-    const description = await this.#described(record, { connections: 0, unsaved: 0 })
+    const description = await this.measure.described(record, { connections: 0, unsaved: 0 })
     return isFinished ? description : { ...description, epoch: '' }
   }
 
@@ -483,13 +387,13 @@ export class DocumentExistence {
 
   async #rename({ by, to }: Request<'document.rename'>): Promise<DocumentDescription> {
     const { renamedTo } = this.#record ?? {}
-    if (renamedTo === to) return this.#askOther(to, { type: 'document.describe' })
+    if (renamedTo === to) return askOther(this.#scope, to, { type: 'document.describe' }, () => this.#checkAlive())
     this.#checkWhole()
     checkTarget(this.#scope, to)
     await this.#flushed()
-    const basis = await this.#basis()
-    await this.#background.write(this.#records.save((record) => ({ ...basis, ...record, ...this.#size(), movingTo: to, movedBy: by })))
-    this.#isNoted = true
+    const basis = await this.measure.basis()
+    await this.#background.write(this.#records.save((record) => ({ ...basis, ...record, ...this.measure.size, movingTo: to, movedBy: by })))
+    this.measure.recorded()
     try {
       return await this.#move()
     } catch (error) {
@@ -525,35 +429,20 @@ export class DocumentExistence {
   }
 
   async #send(to: string, by: string, isMove: boolean, request?: RequestKey): Promise<DocumentDescription> {
-    const { createdAt, createdBy } = await this.#basis()
-    const { epoch } = await this.#options.journals.head(this.#scope.address)
-    const entries = await contentOf(this.#options.journals, this.#scope.address).entries(by, isMove ? 'rename' : 'copy')
-    this.#checkAlive()
-    const skipped = isMove ? await skippedOf(this.#options.journals, this.#scope) : undefined
-    this.#checkAlive()
-    const from = { name: this.#name, epoch, isMove, createdAt, createdBy, ...(skipped !== undefined && { skipped }) }
-    return this.#askOther(to, { type: 'document.receive', by, from, entries, request })
-  }
-
-  #askOther(name: string, request: DocumentLifeRequest): Promise<DocumentDescription> {
-    return askOther(this.#scope, name, request, () => this.#checkAlive())
-  }
-
-  /** The answer to this was lost, or its asker was; what happened here since came later. */
-  #hasReceived({ from }: Request<'document.receive'>): boolean {
-    const origin = this.#record?.origin
-    return from.isMove && origin?.isMove === true && origin.name === from.name && origin.epoch === from.epoch
+    const { createdAt, createdBy } = await this.measure.basis()
+    const sending = { to, by, isMove, createdAt, createdBy, request }
+    return handOver(this.#scope, this.#options.journals, sending, () => this.#checkAlive())
   }
 
   /** The document of a copy that was made here with this key. Errors: `document.key_reused`. */
   async received(request: RequestKey): Promise<DocumentDescription | undefined> {
     while (this.#busy !== undefined) await this.#busy
     this.#checkAlive()
-    return this.#isRepeated(request) ? this.describe() : undefined
+    return this.#isRepeated(request) ? this.measure.describe() : undefined
   }
 
   async #receive(request: Request<'document.receive'>): Promise<DocumentDescription> {
-    if (this.#hasReceived(request) || this.#isRepeated(request.request)) return this.describe()
+    if (hasReceived(this.#record, request) || this.#isRepeated(request.request)) return this.measure.describe()
     if (this.#standing === 'present') throw new TroupeError('document.exists', this.#name)
     const { by, from, entries } = request
     // What is moved has been stored already, however large it is.
@@ -561,16 +450,7 @@ export class DocumentExistence {
       await this.#checkBirth()
       this.quota.checkGrowth(bytesOf(entries))
     }
-    const { createdAt, createdBy } = from
-    const { name, epoch, skipped } = from
-    const history = skipped === undefined || entries.length === 0 ? undefined : { journal: historyOf(this.#scope, name), epoch, skipped }
-    const born = {
-      ...this.#newRecord(by),
-      origin: from,
-      ...(from.isMove && { createdAt, createdBy }),
-      ...(history && { history }),
-      ...withRequest({}, request.request, this.#scope.now()),
-    }
+    const born = receivedRecord(this.#scope, request)
     const description = await this.#exchange(() => born, entries, isReady)
     if (!from.isMove) this.#host.news.happened('document.created', by)
     return description

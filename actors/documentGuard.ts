@@ -40,6 +40,11 @@ export interface GuardOptions {
   readonly refusalsPerMinute?: number
 }
 
+/** A change that is to be judged. `isDecided`: whatever is in it, it is refused, or comes again. */
+export interface Candidate extends Inspected {
+  readonly isDecided: () => boolean
+}
+
 export type Judgement =
   | { readonly kind: 'allowed' }
   /** It changes nothing, so there is nothing to store. */
@@ -91,14 +96,14 @@ export class DocumentGuard {
 
   /**
    * Resolves when `judge` costs a few milliseconds; undefined when it does now. Whoever waited asks again, for the shadow may be gone.
-   * `change`: what is to be judged, if it brings structs; a large one is looked at now, in slices. Errors: `document.unavailable`, the
-   * document left memory.
+   * `change`: what is to be judged, if it brings structs; a large one is looked at now, in slices, unless it is decided without that.
+   * Errors: `document.unavailable`, the document left memory; `document.busy`, the change could not be looked at.
    */
-  whenReady(access: DocumentAccess, { user }: Author, change?: Inspected): Promise<void> | undefined {
+  whenReady(access: DocumentAccess, { user }: Author, change?: Candidate): Promise<void> | undefined {
     if (!this.#looks(access) || this.refusesUnseen(user)) return undefined
     this.#used()
     const isTried = change !== undefined && isLongToTry(change.inspection)
-    return isTried ? this.#shadow.whenTried(change.bytes, access !== 'write') : this.#shadow.whenCurrent()
+    return isTried ? this.#shadow.whenTried(change.bytes, access !== 'write', change.isDecided) : this.#shadow.whenCurrent()
   }
 
   /** Whether `judge` refuses whatever it is. What somebody brings then is not worth a shadow. */
@@ -155,7 +160,8 @@ export class DocumentGuard {
   /** Nobody may have needed it for long. */
   rest(): void {
     this.#isWatched = false
-    if (this.#scope.monotonic() - this.#usedAt >= this.#guardedMs) this.#shadow.drop()
+    const isOver = this.#shadow.isIdle && this.#scope.monotonic() - this.#usedAt >= this.#guardedMs
+    if (isOver) this.#shadow.drop()
     else this.#watch()
   }
 

@@ -1,6 +1,9 @@
 /** From one document to another: what is checked, asked and taken along when it is copied or renamed. */
+import type { RequestKey } from '../crdt/change.ts'
 import { publicName, scopedId, tenantOf } from './account.ts'
-import type { DocumentDescription, DocumentLifeRequest, DocumentMessage } from './documentMessages.ts'
+import { contentOf } from './documentContent.ts'
+import type { DocumentDescription, DocumentLifeRequest, DocumentMessage, DocumentOrigin } from './documentMessages.ts'
+import { type DocumentRecord, newRecord, withRequest } from './documentRecord.ts'
 import { isTroupeError, TroupeError } from './errors.ts'
 import type { Journals, Offset } from './journal.ts'
 import { idDefect } from './system/address.ts'
@@ -15,7 +18,7 @@ const mostSkipped = 2_000_000
 /** Another document of the same tenant. */
 const namesake = ({ id }: Scope, name: string): string => scopedId(tenantOf(id), name)
 
-export const historyOf = (scope: Scope, name: string): string => `history/${namesake(scope, name)}`
+const historyOf = (scope: Scope, name: string): string => `history/${namesake(scope, name)}`
 
 /** Errors: `connection.bad_name`, `document.exists`. */
 export const checkTarget = (scope: Scope, to: string): void => {
@@ -25,7 +28,7 @@ export const checkTarget = (scope: Scope, to: string): void => {
 }
 
 /** Changes whose places the new journal leaves free, so that history and changes fit together there. Undefined: there is no history. */
-export const skippedOf = async (journals: Journals, { id, address }: Scope): Promise<Offset | undefined> => {
+const skippedOf = async (journals: Journals, { id, address }: Scope): Promise<Offset | undefined> => {
   const { last } = await journals.head(`history/${id}`)
   const snapshot = await journals.snapshot(address)
   const skipped = Math.max(0, (snapshot?.offset ?? 0) - 1)
@@ -54,9 +57,52 @@ export const askOther = async <Asked extends Question>(
   }
 }
 
+export interface Sending extends Pick<DocumentOrigin, 'isMove' | 'createdAt' | 'createdBy'> {
+  readonly to: string
+  readonly by: string
+  readonly request?: RequestKey | undefined
+}
+
+/** The content goes to another name, whole. `checkAlive` and errors: those of `askOther`. */
+export const handOver = async (
+  scope: Scope,
+  journals: Journals,
+  { to, by, isMove, createdAt, createdBy, request }: Sending,
+  checkAlive: () => void,
+): Promise<DocumentDescription> => {
+  const { epoch } = await journals.head(scope.address)
+  const entries = await contentOf(journals, scope.address).entries(by, isMove ? 'rename' : 'copy')
+  checkAlive()
+  const skipped = isMove ? await skippedOf(journals, scope) : undefined
+  checkAlive()
+  const from = { name: publicName(scope.id), epoch, isMove, createdAt, createdBy, ...(skipped !== undefined && { skipped }) }
+  return askOther(scope, to, { type: 'document.receive', by, from, entries, request }, checkAlive)
+}
+
 /** The other document has decided, and has changed nothing. */
 export const isFinal = (error: unknown): boolean =>
   isTroupeError(error) &&
   ['document.exists', 'document.full', 'document.invalid', 'journal.too_large', 'actor.bad_address', 'connection.bad_name'].includes(
     error.code,
   )
+
+type Receive = Extract<DocumentLifeRequest, { type: 'document.receive' }>
+
+/** The answer to this was lost, or its asker was; what happened here since came later. */
+export const hasReceived = (record: DocumentRecord | undefined, { from }: Receive): boolean => {
+  const origin = record?.origin
+  return from.isMove && origin?.isMove === true && origin.name === from.name && origin.epoch === from.epoch
+}
+
+/** Of the document that begins with this. */
+export const receivedRecord = (scope: Scope, { by, from, entries, request }: Receive): DocumentRecord => {
+  const { name, epoch, isMove, skipped, createdAt, createdBy } = from
+  const history = skipped === undefined || entries.length === 0 ? undefined : { journal: historyOf(scope, name), epoch, skipped }
+  return {
+    ...newRecord(by, scope.now()),
+    origin: from,
+    ...(isMove && { createdAt, createdBy }),
+    ...(history && { history }),
+    ...withRequest({}, request, scope.now()),
+  }
+}

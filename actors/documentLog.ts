@@ -1,64 +1,45 @@
 /**
  * How a document gets to disk: changes wait for company for one window, go out in one append, and are told about when that is on
- * disk. Long tails are compacted into a snapshot.
+ * disk. How it gets back is in documentLoad.ts; what becomes of a long tail of changes, in documentCompaction.ts.
  *
  * Promises:
  * - What is told (`stored`, receipts) is on disk.
  * - A commit that the disk refuses is kept and tried again until it succeeds or the process ends.
  * - Clean means: nothing waits, nothing is under way.
- * - Of what is damaged nothing is in memory, so that nothing can take what is left of it for all of it: the document is empty, and
- *   refuses everybody (documentExistence.ts).
  */
-import { type Author, type Change, type DoneRequest, decodeChange, encodeChange, seal, sealWith, unsealAll } from '../crdt/change.ts'
-import type { Compaction } from '../crdt/compact.ts'
-import { type CompactionPolicy, DocumentState } from '../crdt/document.ts'
-import { isLongToInspect, unpacked, unpackInspection } from '../crdt/packedInspection.ts'
-import type { Rejection } from '../crdt/rejection.ts'
-import { emptyUpdate, storedLimits, type UpdateInspection } from '../crdt/update.ts'
-import type { DocumentWork } from '../crdt/work.ts'
+import { type Author, type Change, type DoneRequest, encodeChange } from '../crdt/change.ts'
+import type { DocumentState } from '../crdt/document.ts'
+import type { UpdateInspection } from '../crdt/update.ts'
 import { Background } from './background.ts'
-import { isDamage } from './documentDamage.ts'
+import { type CompactionObserver, type CompactionOptions, DocumentCompaction, defaultRetryMs } from './documentCompaction.ts'
 import { isAtRest, isCommitting, isRefused, isSaved, Life } from './documentLife.ts'
+import { type Loaded, type LoadObserver, type LoadOptions, loadDocument } from './documentLoad.ts'
 import type { RecordJournal } from './documentRecord.ts'
-import { DocumentRequests, type RequestLimits } from './documentRequests.ts'
-import { type ErrorCode, isTroupeError, TroupeError } from './errors.ts'
-import { HistoryJournal } from './historyJournal.ts'
-import type { HistoryOptions } from './historyOptions.ts'
-import type { Journals, Offset } from './journal.ts'
+import type { DocumentRequests } from './documentRequests.ts'
+import { type ErrorCode, isTroupeError, type TroupeError } from './errors.ts'
+import type { Offset } from './journal.ts'
 import type { Scope } from './system/scope.ts'
 import type { MonotonicMs } from './world.ts'
 
-export interface LogOptions extends RequestLimits {
-  readonly journals: Journals
-  readonly work: DocumentWork
+export interface LogOptions extends LoadOptions, CompactionOptions {
   /**
    * Updates wait this long for company while the document is busy; an idle document stores at once. Default 5. The more
    * readers, the longer, up to `maxWindowMs` (default 25): each publication costs one system call a reader.
    */
   readonly windowMs?: number
   readonly maxWindowMs?: number
-  /** Wait before a commit that the disk refused is tried again. Default 1 000. */
-  readonly retryMs?: number
   /** Bytes that may wait for a disk that refuses them; past it, writers are sent away. Default 16 MiB. */
   readonly maxUnsavedBytes?: number
-  /** A change that is larger is inspected in the worker: a MiB takes 5 to 40 ms. What is loaded may be four times as large. Default 256 KiB. */
-  readonly inlineBytes?: number
-  readonly compaction?: CompactionPolicy
-  /** Not there: what a compaction covers is forgotten. */
-  readonly history?: HistoryOptions | undefined
   readonly observe?: LogObserver
 }
 
-export interface LogObserver {
+export interface LogObserver extends LoadObserver, CompactionObserver {
   /** A window was stored: so many updates, and how long the first of them waited. */
   stored(updates: number, waitedMs: number): void
   /** A document whose last commit the disk refused, more or less. */
   unsaved(change: 1 | -1): void
   /** The disk refused a commit, with this code. */
   commitRefused(code: string): void
-  compacted(milliseconds: number, bytes: number): void
-  /** A document could not be loaded, with this code. */
-  loadFailed(code: string): void
   /** A document that is damaged is in memory, more or less. */
   damaged(change: 1 | -1): void
 }
@@ -92,44 +73,19 @@ export interface Waiting {
 const waitingBytes = 256
 const bytesOf = ({ bytes = 0 }: Waiting): number => bytes + waitingBytes
 
-const pageEntries = 5_000
 const defaultWindowMs = 5
 const defaultMaxWindowMs = 25
 /** A write costs about 5 µs, so publishing takes at most a sixteenth of the time: 8 ms for 100 readers. */
 const windowMsForEachReader = 0.08
-const defaultRetryMs = 1_000
-/** Of the wait after a compaction that failed, so at most 16 times `retryMs`. */
-const mostDoublings = 4
-export const defaultInlineBytes = 256 * 1024
-/**
- * What is loaded comes once, not with each key, and was inspected before it was stored: it may be so much larger than a change before
- * a thread pays. The first of them takes 50 ms and 20 MiB to start, which is more than a document of a MiB costs here.
- */
-const loadedOnce = 4
 const defaultMaxUnsavedBytes = 16 * 1024 * 1024
 /** Trying again would not help: somebody else wrote to the journal, or what is to be written is larger than it takes. */
 const hopeless: readonly string[] = ['journal.conflict', 'journal.too_large']
-
-const missing = (first: Offset, last: Offset): TroupeError =>
-  new TroupeError('journal.corrupt', `changes ${first} to ${last} of the document are missing`)
-
-interface Loaded {
-  readonly document: DocumentState
-  readonly requests: DocumentRequests
-  readonly tailAfter: Offset
-  readonly saved: Offset
-  readonly damage: TroupeError | undefined
-}
-
-const readable = <Value>(value: Value | undefined, stored: Uint8Array, where: string): Value => {
-  if (value === undefined) throw new TroupeError('storage.newer_format', `${where} has format ${stored[0]}`)
-  return value
-}
 
 export class DocumentLog {
   readonly document: DocumentState
   readonly background: Background
   readonly life: Life
+  readonly compaction: DocumentCompaction
   /** Why nobody can work with the document. */
   readonly damage: TroupeError | undefined
   readonly #scope: Scope
@@ -148,18 +104,10 @@ export class DocumentLog {
   #commit: { readonly upTo: Offset; readonly written: Promise<unknown> } | undefined
   /** Done ones that may come again. */
   readonly requests: DocumentRequests
-  /** Offset of the entry just before the tail. */
-  #tailAfter: Offset
   /** Offset of the last entry on disk. */
   #saved: Offset
-  /** Who waits for a compaction that the policy does not ask for. */
-  #hurried: { readonly upTo: Offset; readonly resolve: () => void; readonly reject: (error: unknown) => void }[] = []
   /** Why the disk refused the last commit; undefined: it did not. */
   #refusal: ErrorCode | undefined
-  /** Compactions that have failed since the last one that did not. */
-  #failures = 0
-  /** Why the last of them did. */
-  #failure: unknown
 
   private constructor(scope: Scope, options: LogOptions, life: Life, { document, requests, tailAfter, saved, damage }: Loaded) {
     this.damage = damage
@@ -169,67 +117,23 @@ export class DocumentLog {
     this.background = new Background(scope)
     this.#scope = scope
     this.#options = options
-    this.#tailAfter = tailAfter
     this.#saved = saved
+    this.compaction = new DocumentCompaction(scope, options, this, tailAfter, () => this.#listener?.compacted())
   }
 
   /** Reads snapshot and entries. Errors: those of the store, but what is damaged. */
   static async load(scope: Scope, options: LogOptions, records: Pick<RecordJournal, 'record' | 'damage'>): Promise<DocumentLog> {
+    const loaded = await loadDocument(scope, options, records)
+    if (loaded.damage !== undefined) options.observe?.damaged(1)
     const life = new Life()
-    let loaded: Loaded
-    try {
-      if (records.damage !== undefined) throw records.damage
-      loaded = await DocumentLog.#read(scope, options, records.record?.offset ?? 0)
-    } catch (error) {
-      options.observe?.loadFailed(isTroupeError(error) ? error.code : 'actor.failed')
-      if (!isDamage(error)) throw error
-      scope.log.error({ document: scope.address, error: String(error) }, 'a document is damaged; it refuses everybody')
-      loaded = { document: DocumentState.empty(), requests: new DocumentRequests(options), tailAfter: 0, saved: 0, damage: error }
-      options.observe?.damaged(1)
-    }
     life.happened('loaded')
     return new DocumentLog(scope, options, life, loaded)
-  }
-
-  /** `known`: an offset that was on disk. */
-  static async #read(scope: Scope, options: LogOptions, known: Offset): Promise<Loaded> {
-    const { journals } = options
-    const { address } = scope
-    const snapshot = await journals.snapshot(address)
-    const tailAfter = snapshot?.offset ?? 0
-    const updates: Uint8Array[] = []
-    const requests = new DocumentRequests(options)
-    const sealed = snapshot && readable(unsealAll(snapshot.data), snapshot.data, address)
-    for (const request of sealed?.requests ?? []) requests.add(request, request.offset, request.time)
-    let saved = tailAfter
-    for (;;) {
-      const entries = await journals.read(address, { after: saved, limit: pageEntries })
-      for (const { offset, time, data } of entries) {
-        if (offset !== ++saved) throw missing(saved, offset - 1)
-        const { update, request } = readable(decodeChange(data), data, `${address}#${offset}`)
-        updates.push(update)
-        if (request !== undefined) requests.add(request, offset, time)
-      }
-      if (entries.length === 0) break
-    }
-    if (saved < known) throw missing(saved + 1, known)
-    const merged = sealed?.update ?? new Uint8Array(0)
-    const inlineBytes = (options.inlineBytes ?? defaultInlineBytes) * loadedOnce
-    const inspections = new Map<Uint8Array, UpdateInspection | Rejection>()
-    for (const bytes of [merged, ...updates]) {
-      if (isLongToInspect(bytes, inlineBytes)) inspections.set(bytes, unpacked(await options.work.run('inspect', bytes, storedLimits)))
-    }
-    const document = DocumentState.load(merged, updates, undefined, inspections)
-    if (!(document instanceof DocumentState)) throw new TroupeError('journal.corrupt', `${address}: ${document.code}: ${document.detail}`)
-    if (document.setAside.length > 0)
-      scope.log.error({ document: address, setAside: document.setAside }, 'stored updates could not be used')
-    return { document, requests, tailAfter, saved, damage: undefined }
   }
 
   /** Before anything is added. */
   begin(listener: LogListener): void {
     this.#listener = listener
-    this.compactIfNeeded()
+    this.compaction.ifNeeded()
   }
 
   get isClean(): boolean {
@@ -327,7 +231,7 @@ export class DocumentLog {
     this.#listener?.settled()
     this.#setRefusal(undefined)
     if (!isSaved(this.life) || this.#listener?.hasNews()) this.plan()
-    this.compactIfNeeded()
+    this.compaction.ifNeeded()
   }
 
   #refused(error: unknown): void {
@@ -407,108 +311,5 @@ export class DocumentLog {
       await this.background.settled()
     } while (this.life.stage === 'saving' && ['waiting', 'committing', 'retrying'].includes(this.life.storage))
     if (this.life.stage === 'saving') this.life.happened('saved')
-  }
-
-  // ── compaction ─────────────────────────────────────────────────────────────────────────────────────────────────
-
-  /**
-   * Asked after each commit, after each compaction and after loading: what came during the last compaction of a burst would
-   * otherwise stay loose, 10 MiB instead of 1.5 for the paper, until somebody types again.
-   */
-  compactIfNeeded(): void {
-    if (this.life.compaction !== 'idle' || this.#saved === this.#tailAfter) return
-    if (this.#hurried.length > 0 || this.document.needsCompaction(this.#options.compaction)) this.#compact()
-  }
-
-  /** Resolves when what is on disk now is in the snapshot, and no longer in the journal. */
-  compactAll(): Promise<void> {
-    if (this.#saved === this.#tailAfter) return Promise.resolve()
-    // It is tried again by itself, up to 16 s later; whoever asks is not to wait for that.
-    if (this.#failures > 0 && this.life.compaction === 'resting') return Promise.reject(this.#failure)
-    return new Promise((resolve, reject) => {
-      this.#hurried.push({ upTo: this.#saved, resolve, reject })
-      this.compactIfNeeded()
-    })
-  }
-
-  /** The rest after a compaction is over. */
-  rested(): void {
-    this.life.happened('rested')
-    this.compactIfNeeded()
-  }
-
-  /**
-   * Then it rests as long as it took, so that a burst keeps a worker at most half busy: each compaction reads and writes the
-   * whole document, and 260 000 keystrokes cost 9 µs each instead of 13.
-   */
-  #compacted(restMs: number): void {
-    this.life.happened('compacted')
-    this.#scope.after('compact', restMs, { type: 'document.compact' })
-  }
-
-  #compact(): void {
-    const upTo = this.#saved - this.#tailAfter
-    const offset = this.#saved
-    const covered = this.document.tail.slice(0, upTo)
-    const { address } = this.#scope
-    const began = this.#scope.monotonic()
-    this.life.happened('compact')
-    const failed = (error: unknown) => {
-      // Once: on a full disk every document would say so each second, and merge itself anew for it.
-      if (this.#failures === 0) this.#scope.log.error({ document: address, error: String(error) }, 'a document could not be compacted')
-      this.#failure = error
-      for (const { reject } of this.#hurried.splice(0)) reject(error)
-      this.#compacted(this.#retryMs * 2 ** Math.min(this.#failures++, mostDoublings))
-    }
-    this.background.run(
-      this.#options.work.run('compact', this.document.snapshot, covered),
-      (compaction) => {
-        if (!compaction.ok) return failed(`${compaction.code}: ${compaction.detail}`)
-        this.background.run(
-          this.background.write(this.#keep(offset, compaction, covered)),
-          () => {
-            const replaced = this.document.replace(compaction.snapshot, upTo, unpackInspection(compaction.inspection))
-            if (!replaced.ok) return failed(replaced.code)
-            this.#tailAfter += upTo
-            this.#failures = 0
-            this.#hurried = this.#hurried.filter(({ upTo, resolve }) => upTo > this.#tailAfter || resolve())
-            const worked = this.#scope.monotonic() - began
-            this.#options.observe?.compacted(worked, compaction.snapshot.length)
-            this.#listener?.compacted()
-            this.#compacted(worked)
-          },
-          failed,
-        )
-      },
-      failed,
-    )
-  }
-
-  /**
-   * What Yjs could not use is set aside, and the changes go into the history, before the snapshot replaces them. A history that
-   * cannot be written stops nothing: the entries stay where they are until it can.
-   */
-  async #keep(offset: Offset, compaction: Extract<Compaction, { ok: true }>, covered: readonly Uint8Array[]): Promise<void> {
-    const { journals } = this.#options
-    const { address, log } = this.#scope
-    if (compaction.quarantined.length > 0) {
-      log.error({ document: address, quarantined: compaction.quarantined }, 'updates that Yjs cannot apply were set aside')
-      const bad = compaction.quarantined.map(({ index }) => seal(covered[index] as Uint8Array)) // indexes are of `covered`
-      await journals.append(`quarantine/${address}`, bad)
-    }
-    await this.#keepHistory(offset, compaction, covered)
-    await journals.saveSnapshot(address, offset, sealWith(compaction.snapshot, this.requests.upTo(offset)), { trim: true })
-  }
-
-  async #keepHistory(upTo: Offset, compaction: Extract<Compaction, { ok: true }>, covered: readonly Uint8Array[]): Promise<void> {
-    const { journals, history } = this.#options
-    if (history === undefined) return
-    const after = upTo - covered.length
-    const throwing = compaction.quarantined.flatMap(({ index, reason }) => (reason === 'throws' ? [index] : []))
-    const empty = covered.flatMap((update, index) => (update.length === emptyUpdate.length ? [index] : [])) // set aside when it was loaded
-    const unusable = new Set([...throwing, ...empty].map((index) => after + 1 + index))
-    const { snapshot: stateBefore } = this.document
-    const journal = new HistoryJournal(journals, history.compression, this.#scope.id)
-    await journal.keep({ after, stateBefore, upTo, state: compaction.snapshot, unusable })
   }
 }

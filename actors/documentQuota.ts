@@ -46,6 +46,8 @@ export interface QuotaListener {
   readonly hasRoom: () => void
   /** Whether somebody has kept what was refused. */
   readonly isAwaited: () => boolean
+  /** What counts of it for its tenant: nothing once it is deleted. */
+  readonly counted: () => number
 }
 
 const MiB = 1024 * 1024
@@ -173,6 +175,13 @@ export class DocumentQuota {
     return isAgain ? this.#full(bytes) : 'later'
   }
 
+  /** Whether `judge` takes it in, as far as it can say before a compaction. */
+  hasRoomFor(bytes: number, length: number): boolean {
+    const { maxBytes } = this.#limits
+    if ((this.#countsTenant && !this.#isTold) || this.#refusalOfTenant(bytes, length) !== undefined) return false
+    return maxBytes === 0 || bytes + length <= maxBytes * tolerance
+  }
+
   #full(bytes: number): TroupeError {
     this.#refusedAt = bytes
     this.#report(bytes, this.#limits.maxBytes)
@@ -209,11 +218,13 @@ export class DocumentQuota {
     const done = () => {
       this.#isCompacting = false
       if (this.#background.isOver) return
+      // Deleted while it was compacted: told its size, the table would count what is gone.
+      const bytes = this.#listener.counted()
       if (this.#isOutdated) this.makeRoom(log)
-      else if (this.#countsTenant && log.document.bytes !== this.#toldBytes) this.#tell(log.document.bytes)
+      else if (this.#countsTenant && bytes !== this.#toldBytes) this.#tell(bytes)
       this.#listener.judgeAgain()
     }
-    log.whenSaved(() => log.compactAll().then(done, done), { lost: done, refused: done })
+    log.whenSaved(() => log.compaction.all().then(done, done), { lost: done, refused: done })
   }
 
   #refusalOfTenant(bytes: number, growth: number): TroupeError | undefined {
@@ -232,11 +243,11 @@ export class DocumentQuota {
     const growth = this.#refusedGrowth
     if (growth === undefined) return
     if (!this.#listener.isAwaited()) this.#refusedGrowth = undefined
-    else this.#tell(bytes, { wanted: bytes + growth, told: () => (this.#hasRoomFor(bytes) ? undefined : this.#planLook()) })
+    else this.#tell(bytes, { wanted: bytes + growth, told: () => (this.#serveRefused(bytes) ? undefined : this.#planLook()) })
   }
 
   /** For what was refused for the tenant's size: then it is asked for. */
-  #hasRoomFor(bytes: number): boolean {
+  #serveRefused(bytes: number): boolean {
     if (this.#refusedGrowth === undefined || this.#refusalOfTenant(bytes, this.#refusedGrowth) !== undefined) return false
     this.#refusedGrowth = undefined
     this.#listener.hasRoom()
@@ -249,7 +260,7 @@ export class DocumentQuota {
       this.#refusedAt = undefined
       this.#listener.hasRoom()
     }
-    this.#hasRoomFor(bytes)
+    this.#serveRefused(bytes)
     this.#report(bytes, bytes)
     if (this.#countsTenant && Math.abs(bytes - this.#toldBytes) >= toldEvery) this.#tell(bytes)
   }

@@ -62,6 +62,14 @@ export const withRequest = (
 ): Pick<DocumentRecord, 'requests'> =>
   request === undefined ? {} : { requests: [...requests, { id: request.id, hash: request.hash, at }].slice(-mostRequests) }
 
+export const newRecord = (by: string, now: EpochMs): DocumentRecord => ({
+  createdAt: now,
+  createdBy: by,
+  updatedAt: now,
+  bytes: 0,
+  offset: 0,
+})
+
 export type Standing = 'absent' | 'present' | 'deleted'
 
 export const standingOf = (record: DocumentRecord | undefined, hasContent: boolean): Standing => {

@@ -111,12 +111,15 @@ export class DocumentShadow {
     return new Promise((resolve, reject) => this.#waiting.push({ resolve, reject }))
   }
 
-  /** Resolves when there is something to be asked again about: `tried` has an answer, or the shadow had to be made first. Undefined: it has. */
-  whenTried(update: Uint8Array, looksAtRoots: boolean): Promise<void> | undefined {
+  /**
+   * Resolves when there is something to be asked again about: `tried` has an answer, or the shadow had to be made first. Undefined: it
+   * has, or `isDecided` without it, asked when the shadow is what the document is. Errors: as above; `document.busy`, it could not be divided.
+   */
+  whenTried(update: Uint8Array, looksAtRoots: boolean, isDecided: () => boolean): Promise<void> | undefined {
     if (this.#trialOf(update, looksAtRoots) !== undefined) return undefined
     const waiting = this.whenCurrent()
     if (waiting !== undefined) return waiting
-    if (this.current() === undefined) return undefined
+    if (this.current() === undefined || isDecided()) return undefined
     return new Promise((resolve, reject) => {
       const trial: Trial = { update, pieces: undefined, looksAtRoots, roots: new Set(), isApplied: true, resolve, reject }
       this.#trial = trial
@@ -126,9 +129,11 @@ export class DocumentShadow {
         trial.pieces = [...pieces].reverse()
         this.#goOn()
       }
-      const failed = () => {
-        trial.isApplied = false
-        divided([])
+      const failed = (error: unknown) => {
+        if (this.#trial !== trial) return
+        this.#trial = undefined
+        this.#over('there') // it has nothing of the change
+        reject(new TroupeError('document.busy', `a change could not be tried: ${String(error).slice(0, 50)}`))
       }
       this.#background.run(this.#work.run('splitUpdates', [update], pieceBytes), ([pieces]) => divided(pieces ?? []), failed)
     })
@@ -140,10 +145,12 @@ export class DocumentShadow {
     const trial = this.#trialOf(update, looksAtRoots)
     if (shadow === undefined || trial === undefined) return undefined
     this.#trial = undefined
-    const { roots } = trial
-    const isApplied = trial.isApplied && this.#takeBehind().every((behind) => shadow.apply(behind))
-    this.#over('there')
-    return { shadow, roots, isApplied }
+    const { roots, isApplied } = trial
+    // What others brought meanwhile is not its fault: it is judged as a small change is.
+    const isTorn = isApplied && !this.#takeBehind().every((behind) => shadow.apply(behind))
+    if (isTorn) this.drop()
+    else this.#over('there')
+    return isTorn ? undefined : { shadow, roots, isApplied }
   }
 
   /** Access may be less by now than when it began, and then its roots were not looked at. */

@@ -328,7 +328,7 @@ export class HistoryInquiry {
   /** At once, and out of the document's own journal, too. */
   async #forget(before: Moment): Promise<Pruned> {
     const { offset } = await this.#find(before)
-    await this.#host.log.compactAll()
+    await this.#host.log.compaction.all()
     if (offset > (await this.#journal.firstMoment()).offset) await this.#prune({ offset })
     return this.#pruned()
   }

@@ -55,11 +55,18 @@ const openControl = (data: string, journals: DurableJournals, log: Logger) =>
     return undefined
   })
 
+const ends = ['SIGTERM', 'SIGINT', 'SIGHUP'] as const
+
 const serve = async ({ config }: Effective, log: Logger): Promise<void> => {
+  // As long as it looks at its data it has acknowledged nothing, and that may take minutes: it goes at once, and in order.
+  const leave = () => process.exit(exitCodes.ok)
+  for (const signal of ends) process.on(signal, leave)
+  // The supervisor was killed; what was acknowledged is on disk, and the next server needs port and data directory.
+  process.on('disconnect', () => process.exit(exitCodes.forced))
   const { TroupeServer } = await import('./server.ts')
   const server = await TroupeServer.start({ config, log })
   const { journals } = server
-  const control = hasBackup(journals) ? await openControl(config.data, journals, log) : undefined
+  let control: Awaited<ReturnType<typeof openControl>>
 
   let isStopping = false
   const stop = (signal: string) => {
@@ -82,9 +89,8 @@ const serve = async ({ config }: Effective, log: Logger): Promise<void> => {
       },
     )
   }
-  for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) process.on(signal, () => stop(signal))
-  // The supervisor was killed; what was acknowledged is on disk, and the next server needs port and data directory.
-  process.on('disconnect', () => process.exit(exitCodes.forced))
+  for (const signal of ends) process.off(signal, leave).on(signal, () => stop(signal))
+  if (hasBackup(journals)) control = await openControl(config.data, journals, log)
 
   journals.onStatus((status) => {
     if (status.state === 'closed') return

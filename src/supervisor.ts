@@ -36,33 +36,47 @@ const restarts = 5
 const firstWaitMs = 100
 const longestWaitMs = 5_000
 
+const launch = (program: string, args: readonly string[]): ChildProcess =>
+  spawn(process.execPath, [...process.execArgv, program, ...args], {
+    // A process group of its own: Ctrl-C reaches it once, through us.
+    detached: true,
+    stdio: ['inherit', 'inherit', 'inherit', 'ipc'],
+    env: { ...allocator, ...process.env, [supervisedVariable]: 'true' },
+  })
+
 /** Resolves with the exit code for this process. */
 export const supervise = (program: string, args: readonly string[], log: Log): Promise<number> =>
   new Promise((resolve) => {
     let child: ChildProcess | undefined
     let crashes: number[] = []
-    let isEnding = false
+    /** The signal that ends all of this. */
+    let passedOn: NodeJS.Signals | undefined
+
+    const notStarted = (error: unknown) => {
+      log.error({ error: error instanceof Error ? error.message : String(error) }, 'the server could not be started')
+      ended(exitCodes.software, null) // it never ran, so it does not exit either
+    }
 
     const start = () => {
-      const server = spawn(process.execPath, [...process.execArgv, program, ...args], {
-        // A process group of its own: Ctrl-C reaches it once, through us.
-        detached: true,
-        stdio: ['inherit', 'inherit', 'inherit', 'ipc'],
-        env: { ...allocator, ...process.env, [supervisedVariable]: 'true' },
-      })
-      child = server
+      try {
+        child = launch(program, args)
+      } catch (error) {
+        return notStarted(error) // for want of memory Node throws, where for want of a process it emits
+      }
+      const server = child
       server.on('exit', ended)
       server.on('error', (error) => {
-        if (server.pid !== undefined) return log.error({ error: error.message }, 'the server could not be reached')
-        log.error({ error: error.message }, 'the server could not be started')
-        ended(exitCodes.software, null) // it never ran, so it does not exit either
+        if (server.pid === undefined) notStarted(error)
+        else log.error({ error: error.message }, 'the server could not be reached')
       })
     }
 
     const ended = (code: number | null, signal: NodeJS.Signals | null) => {
       child = undefined
       const isCrash = signal !== null || code === exitCodes.software
-      if (isEnding || !isCrash) return resolve(code ?? exitCodes.software)
+      // It had not come so far yet as to end in order, and so there was nothing to be put in order.
+      if (signal !== null && signal === passedOn) return resolve(exitCodes.ok)
+      if (passedOn !== undefined || !isCrash) return resolve(code ?? exitCodes.software)
       const now = performance.now()
       crashes = [...crashes.filter((at) => now - at < withinMs), now]
       const next = crashSignals[signal ?? ''] ?? 'See the lines above for the reason.'
@@ -72,12 +86,15 @@ export const supervise = (program: string, args: readonly string[], log: Log): P
         log.error({ restarts, withinMs, advice }, 'the server crashes again and again; giving up')
         return resolve(code ?? exitCodes.software)
       }
-      setTimeout(() => (isEnding ? resolve(exitCodes.ok) : start()), Math.min(longestWaitMs, firstWaitMs * 2 ** (crashes.length - 1)))
+      setTimeout(
+        () => (passedOn !== undefined ? resolve(exitCodes.ok) : start()),
+        Math.min(longestWaitMs, firstWaitMs * 2 ** (crashes.length - 1)),
+      )
     }
 
     for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) {
       process.on(signal, () => {
-        isEnding = true
+        passedOn = signal
         if (child === undefined) resolve(exitCodes.ok)
         else child.kill(signal)
       })

@@ -110,16 +110,26 @@ export const keysOfFile = async (file: string, world: Pick<World, 'clock' | 'log
 const freshMs = 600_000
 /** For a key that is not there, it is not fetched again before this. */
 const fetchAgainMs = 30_000
+/** After one that failed. Everybody who comes back while the issuer is down would fetch it otherwise, one right after the other. */
+const retryMs = 1_000
 
 /** Fetched when first needed. Errors of `find`: those of the network, when there is no set that is fresh. */
 export const keysOfUrl = (url: string, clock: Clock): JWTVerifyGetKey => {
   // Its own times go by the clock that people set; with these it fetches when it is told to.
   const set = createRemoteJWKSet(new URL(url), { cacheMaxAge: Infinity, cooldownDuration: Infinity })
   let fetchedAt: MonotonicMs | undefined
+  let failed: { readonly at: MonotonicMs; readonly error: unknown } | undefined
   const isOlder = (ms: number): boolean => fetchedAt === undefined || clock.monotonic() - fetchedAt >= ms
   const fetchKeys = async (): Promise<void> => {
-    await set.reload()
-    fetchedAt = clock.monotonic()
+    if (failed !== undefined && clock.monotonic() - failed.at < retryMs) throw failed.error
+    try {
+      await set.reload() // once for all who wait
+      fetchedAt = clock.monotonic()
+      failed = undefined
+    } catch (error) {
+      failed = { at: clock.monotonic(), error }
+      throw error
+    }
   }
   return async (header, token) => {
     if (isOlder(freshMs)) await fetchKeys()

@@ -24,12 +24,17 @@ const crashes: ReadonlySet<unknown> = new Set(['SIGSEGV', 'SIGBUS', 'SIGABRT', '
 /** undefined: the program could not do its work, which says nothing of the data. */
 const runChild = (program: string, directory: string): Promise<'sound' | { readonly damage: string } | undefined> =>
   new Promise((resolve) => {
-    execFile(process.execPath, [program, directory], { timeout: 0, env: { ...process.env, NODE_OPTIONS: '' } }, (error, _out, said) => {
+    const env = { ...process.env, NODE_OPTIONS: '' }
+    const child = execFile(process.execPath, [program, directory], { timeout: 0, env }, (error, _out, said) => {
+      process.off('exit', end)
       if (error === null) return resolve('sound')
       const line = said.split('\n').find((line) => line.startsWith(complaint))
       if (line !== undefined) resolve({ damage: line.slice(complaint.length) })
       else resolve(crashes.has(error.signal) ? { damage: `opening it ends with ${error.signal}` } : undefined)
     })
+    // It would read on for minutes, beside that of the next start.
+    const end = () => child.kill('SIGKILL')
+    process.on('exit', end)
   })
 
 const lookHere = (path: string, snapshot: Snapshot): string | undefined => {

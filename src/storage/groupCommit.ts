@@ -5,8 +5,9 @@
  * - a waiter is told "done" only when its change is on disk, and every waiter is told something;
  * - a failed commit takes along everything queued behind it, so a journal never has holes; the states in memory go back to
  *   what is on disk;
- * - a full disk refuses writes until there is room, and what might not fit is refused before it begins (space.ts). Any other failure, or a flush that does not come back, ends writing for
- *   good: after a failed fsync the kernel calls the lost pages clean, and a retry would "succeed".
+ * - a full disk refuses writes until there is room, and what might not fit is refused before it begins (space.ts). Any other
+ *   failure, or a flush that does not come back, ends writing for good: after a failed fsync the kernel calls the lost pages clean,
+ *   and a retry would "succeed".
  *
  * One commit costs 0.2 ms of CPU and a put 1 µs (docs/decisions/001-group-commit.md), so waiting for the end of the turn of
  * the event loop, when all sockets that were readable have been read, is the cheapest grouping there is.

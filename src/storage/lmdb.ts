@@ -4,12 +4,14 @@
  * Promises: nothing damaged is opened, nothing lost is taken for new, and whatever is refused is left as it was. A store that
  * was closed in good order opens without a walk through its data.
  */
+import { stat } from 'node:fs/promises'
+import { join } from 'node:path'
 import { TroupeError } from '../../actors/errors.ts'
 import type { Journals } from '../../actors/journal.ts'
 import type { Clock, Log, Random } from '../../actors/world.ts'
 import { defaultMaxEntryBytes } from './admission.ts'
 import { copyBackup } from './backup.ts'
-import { isRestoring, markClean, newMeta, prepareDirectory, readMeta, unmarkClean, wasClean, writeMeta } from './directory.ts'
+import { dataFile, isRestoring, markClean, newMeta, prepareDirectory, readMeta, unmarkClean, wasClean, writeMeta } from './directory.ts'
 import { examine } from './examine.ts'
 import { LmdbJournals } from './lmdbJournals.ts'
 import { lockDirectory } from './lock.ts'
@@ -48,6 +50,13 @@ export interface DurableJournals extends Journals {
   backup(directory: string): Promise<void>
 }
 
+/** As the first start leaves it, before meta.json, when it is killed or refused room right then: there is nothing to lose. */
+const isEmptyFile = (path: string): Promise<boolean> =>
+  stat(path).then(
+    ({ size }) => size === 0,
+    () => false,
+  )
+
 const openTables = (directory: string): Tables => {
   try {
     return new Tables(directory)
@@ -71,7 +80,8 @@ export const openLmdbJournals = async (options: LmdbOptions): Promise<DurableJou
   try {
     const meta = await readMeta(directory)
     if (await isRestoring(directory)) throw new TroupeError('storage.corrupt', 'a restore was interrupted; run it again')
-    const found = await examine(directory, { isClean: await wasClean(directory), preflightPath })
+    const isUnbegun = meta === undefined && (await isEmptyFile(join(directory, dataFile)))
+    const found = isUnbegun ? 'missing' : await examine(directory, { isClean: await wasClean(directory), preflightPath })
     if (found === 'missing' && meta?.initialized === true) throw new TroupeError('storage.corrupt', 'the data file is missing')
     await unmarkClean(directory)
     const space = new Space(directory, options.ballastBytes ?? 32 * 1024 * 1024)

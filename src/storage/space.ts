@@ -12,7 +12,7 @@
  * its buffer, which may end the process (3 times in 20). So each commit is measured against the disk before it begins.
  */
 import { randomFillSync } from 'node:crypto'
-import { statfsSync, statSync } from 'node:fs'
+import { type StatsFs, statfsSync, statSync } from 'node:fs'
 import { open, rm, stat, statfs } from 'node:fs/promises'
 import { join } from 'node:path'
 import { dataFile, syncDirectory } from './directory.ts'
@@ -32,6 +32,9 @@ const ioCodes: ReadonlySet<unknown> = new Set([5, 'EIO'])
 
 export const isFullCode = (code: unknown): boolean => fullCodes.has(code)
 
+/** A disk without any blocks does not tell: tmpfs without a limit, ramfs and some in user space, which would be full for ever. */
+const bytesOf = ({ blocks, bavail, bsize }: StatsFs): number => (blocks === 0 ? Number.POSITIVE_INFINITY : bavail * bsize)
+
 const codeOf = (error: unknown): unknown => (error instanceof Error && 'code' in error ? error.code : undefined)
 
 export class Space {
@@ -45,9 +48,9 @@ export class Space {
     this.#ballastBytes = ballastBytes
   }
 
+  /** Infinity when the system does not say. */
   async availableBytes(): Promise<number> {
-    const { bavail, bsize } = await statfs(this.#directory)
-    return bavail * bsize
+    return bytesOf(await statfs(this.#directory))
   }
 
   /**
@@ -56,8 +59,7 @@ export class Space {
    */
   availableNow(): number {
     try {
-      const { bavail, bsize } = statfsSync(this.#directory)
-      return bavail * bsize
+      return bytesOf(statfsSync(this.#directory))
     } catch {
       return Number.POSITIVE_INFINITY // only LMDB knows then
     }

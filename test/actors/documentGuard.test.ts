@@ -392,8 +392,8 @@ describe('a large change', () => {
     const parts = guarded(options, 'plan', DocumentState.load(updateOf('a text'), []) as DocumentState) // it is readable
     const { guard, admit } = parts
     const applied = vi.spyOn(Shadow.prototype, 'apply')
-    const look = (bytes: Uint8Array, access: 'write' | 'comment' = 'comment') =>
-      guard.whenReady(access, anna, { bytes, inspection: inspectUpdate(bytes) as UpdateInspection }) // it is readable
+    const look = (bytes: Uint8Array, access: 'write' | 'comment' = 'comment', isDecided = () => false) =>
+      guard.whenReady(access, anna, { bytes, inspection: inspectUpdate(bytes) as UpdateInspection, isDecided }) // it is readable
     /** Waits as the document does, and judges in that very turn. */
     const bring = async (bytes: Uint8Array, access: 'write' | 'comment' = 'comment') => {
       for (let waiting = look(bytes, access); waiting !== undefined; waiting = look(bytes, access)) {
@@ -482,6 +482,33 @@ describe('a large change', () => {
     await waiting
     await clock.advance(10)
     expect(guard.isIdle).toBe(true)
+  })
+
+  it('[BGA20] is judged by itself, whatever Yjs cannot apply of what came in meanwhile', async () => {
+    const { content, bring, admit } = large()
+    const judged = bring(updateFrom(content, comments(6_000)))
+    admit(throwing)
+    expect(await judged).toBe('allowed')
+  })
+
+  it('[BGA20] is not tried when it is decided without that', async () => {
+    const { content, look, ready, guard } = large()
+    await ready()
+    expect(look(updateFrom(content, comments(6_000)), 'comment', () => true)).toBeUndefined()
+    expect(guard.isIdle).toBe(true)
+  })
+
+  it('[BGA20] that could not be divided is not called invalid: its client comes again, and others go on', async () => {
+    const failing: DocumentWork = {
+      run: (name, ...given) => (name === 'splitUpdates' ? Promise.reject(new Error('gone')) : work.run(name, ...given)),
+    }
+    const { content, look, bring, guard, offer } = large({ work: failing })
+    const waiting = look(updateFrom(content, comments(6_000)))
+    const other = bring(updateFrom(content, comments(1)))
+    await expect(waiting).rejects.toMatchObject({ code: 'document.busy' })
+    expect(await other).toBe('allowed')
+    expect(guard.isIdle).toBe(true)
+    expect(offer(comment)).toBe('allowed')
   })
 
   it('[BGA20] that was begun when the document leaves memory is told to ask again', async () => {

@@ -1,9 +1,10 @@
-import { describe, expect, it } from 'vitest'
+import { describe, expect, it, vi } from 'vitest'
 import * as Y from 'yjs'
 import type { DocumentBytes } from '../../actors/documentMessages.ts'
 import { readRecord } from '../../actors/documentRecord.ts'
 import type { Usage } from '../../actors/documentUsage.ts'
 import type { DocumentEvent } from '../../actors/webhook.ts'
+import { documentWork } from '../../crdt/work.ts'
 import { listDocuments } from '../../src/documents/catalog.ts'
 import { quiet } from '../support/world.ts'
 import { DocumentHouse, reopened, updateOf } from './documentHouse.ts'
@@ -397,6 +398,44 @@ describe('limits of size', () => {
     await next.write('c'.repeat(2_000))
     expect(next.refused).toBeUndefined()
     await house.append('~acme/a', updateOf('another tenant'.repeat(100)))
+  })
+
+  it.each([
+    ['by itself', 1_000_000, 3],
+    ['to make room', 100_000, 500],
+  ])('[TQ1] do not hold for a document that is deleted while it is compacted %s', async (_why, tenantBytes, updates) => {
+    const house = await DocumentHouse.open({ tenantBytes, compaction: { updates, share: 0, bytes: 1_000_000 } })
+    const client = await house.connect('a')
+    const { compact } = documentWork
+    let goOn = (): void => {}
+    const isTime = new Promise<void>((resolve) => {
+      goOn = resolve
+    })
+    const late = vi.spyOn(documentWork, 'compact').mockImplementation((...given) => isTime.then(() => compact(...given)) as never) // it is waited for
+    await client.write('a'.repeat(90_000))
+    const other = await house.connect('b')
+    if (updates > 3) await other.write('b'.repeat(20_000)) // too much: whoever deletes makes room for it
+    for (let n = 0; n < 3; n++) await client.erase(10)
+    await house.world.clock.advance(10)
+    expect(late).toHaveBeenCalledOnce()
+    await house.life('a', { type: 'document.remove', by })
+    goOn()
+    await house.world.clock.advance(1_000)
+    expect(((await house.system.ask('usage/default', { type: 'usage.sum' })) as Usage).bytes).toBe(0)
+    late.mockRestore()
+  })
+
+  it('[TQ1] refuse who has deleted something beside it after a few questions', async () => {
+    const house = await DocumentHouse.open({ tenantBytes: 10_000 })
+    await house.append('a', updateOf('a'.repeat(9_000)))
+    const client = await house.connect('a')
+    client.doc.transact(() => {
+      client.doc.getText('text').delete(0, 10)
+      client.doc.getText('text').insert(0, 'b'.repeat(5_000))
+    })
+    for (let ms = 0; ms < 50; ms++) await house.world.clock.advance(1)
+    expect(client.refused).toBe('document.full: documents.tenantBytes 10000')
+    expect(await house.text('a')).toBe('a'.repeat(8_990))
   })
 
   it('[TQ1] hold for the first change of each of many new documents, too', async () => {

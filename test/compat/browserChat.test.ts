@@ -21,8 +21,15 @@ describe.skipIf(!hasBrowser)('the example chat in Chromium', () => {
     await page.getByRole('button', { name: 'send' }).click()
   }
   const texts = (page: Page) => page.locator('.message span').allInnerTexts()
-  const shows = (page: Page, wanted: readonly string[]) =>
-    until(async () => JSON.stringify(await texts(page)) === JSON.stringify(wanted), wanted.join(', '))
+  const shows = async (page: Page, wanted: readonly string[]) => {
+    let shown = ''
+    const isShown = async () => {
+      shown = JSON.stringify(await texts(page))
+      return shown === JSON.stringify(wanted)
+    }
+    const instead = () => `${JSON.stringify(wanted)} instead of ${shown}`
+    await until(isShown, instead)
+  }
   const switchLink = (page: Page, to: 'connect' | 'disconnect') => page.getByRole('button', { name: to, exact: true }).click()
 
   it('shows what others say, who is there and how they are', async () => {

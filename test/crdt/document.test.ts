@@ -303,6 +303,7 @@ describe('real editing histories', () => {
       const state = DocumentState.empty()
       const sent = txns.map((): Uint8Array[] => [])
       const written: number[][] = [[], []]
+      const writer = txns.map(({ agent }, i) => agent ?? i % 2)
       const read = [0, 0]
       let now = 0
       const refused: number[] = []
@@ -317,7 +318,8 @@ describe('real editing histories', () => {
         const doc = docs[agent] as Y.Doc
         const others = written[1 - agent] ?? []
         // this writer has seen all that the other one wrote up to the last parent
-        while ((others[read[agent] ?? 0] ?? Number.POSITIVE_INFINITY) <= Math.max(-1, ...parents.filter((p) => others.includes(p)))) {
+        const seen = Math.max(-1, ...parents.filter((parent) => writer[parent] === 1 - agent))
+        while ((others[read[agent] ?? 0] ?? Number.POSITIVE_INFINITY) <= seen) {
           for (const update of sent[others[read[agent] ?? 0] ?? 0] ?? []) Y.applyUpdate(doc, update, 'other')
           read[agent] = (read[agent] ?? 0) + 1
         }

@@ -4,6 +4,7 @@
  */
 import { rmSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
+import { setTimeout as pause } from 'node:timers/promises'
 import * as fc from 'fast-check'
 import { afterAll, afterEach, describe, expect, it } from 'vitest'
 import { WebSocket } from 'ws'
@@ -55,6 +56,7 @@ const withstand = async (server: Running, attack: () => Promise<unknown>): Promi
     while (!isOver) {
       await bystander.settled()
       most = Math.max(most, residentBytes(server.pid) - before)
+      await pause(2) // a bystander, not one more who attacks
     }
   })()
   try {

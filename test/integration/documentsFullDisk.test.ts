@@ -95,7 +95,6 @@ describe('documents on a full disk', () => {
         ['PUT', 'new'],
         ['PUT', 'new', { content: { t: 'x' } }],
         ['PUT', 'gone0'],
-        ['POST', 'gone1/undelete'],
       ]
       const answers: Record<string, unknown> = {}
       for (const change of changes) {
@@ -103,6 +102,9 @@ describe('documents on a full disk', () => {
         answers[change.slice(0, 2).join(' ')] = { status, code }
       }
       for (const [what, answer] of Object.entries(answers)) expect([what, answer]).toEqual([what, refused])
+      // The sweep may have been there before the disk was full.
+      const undeleted = await call('POST', 'gone19/undelete')
+      expect([refused, { status: 410, code: 'document.deleted' }]).toContainEqual({ status: undeleted.status, code: undeleted.code })
       for (const name of ['open', 'cold', 'copied', 'filling'])
         for (const path of ['', '/content', '/history', '/history/1', '/diff?from=1', '/versions', '/export'])
           expect([name + path, (await call('GET', name + path)).status]).toEqual([name + path, 200])

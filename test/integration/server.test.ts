@@ -226,16 +226,15 @@ describe('the memory of a server', () => {
 })
 
 describe('one of its kind', () => {
-  it.each([
-    ['by itself', ['--no-supervisor']],
-    ['under a supervisor', []],
-  ])('[SR9] a second process on the same data directory is refused with 74, %s', async (_, args) => {
+  it('[SR9] a second process on the same data directory is refused with 74, by itself and under a supervisor', async () => {
     const data = newDirectory()
     const first = await start(data)
-    const second = await run(['--port', '0', '--data', data, '--set', 'storage.lockWaitMs=0', ...args])
-    expect(second.code).toBe(74)
-    expect(second.complaint).toContain(`another process has this data directory open: ${data}`)
-    expect((await fetch(`${first.http}/ready`)).status).toBe(200)
+    for (const args of [['--no-supervisor'], []]) {
+      const second = await run(['--port', '0', '--data', data, '--set', 'storage.lockWaitMs=0', ...args])
+      expect([args, second.code]).toEqual([args, 74])
+      expect(second.complaint).toContain(`another process has this data directory open: ${data}`)
+      expect((await fetch(`${first.http}/ready`)).status).toBe(200)
+    }
   })
 
   it('[SR10] a second process waits for the first to give up the data directory', async () => {
@@ -324,6 +323,9 @@ describe('the command line', () => {
 })
 
 describe('backup and restore', () => {
+  /** What a server that was killed left, for all who damage a copy of it. */
+  let killed: string | undefined
+
   it('[SR15] a backup is made while the server runs and while it does not, and each can be restored', async () => {
     const data = newDirectory()
     const server = await start(data)
@@ -378,13 +380,16 @@ describe('backup and restore', () => {
     ['a file cut in the middle', (file: string) => truncateSync(file, 12_288)],
     ['an empty file', (file: string) => truncateSync(file, 0)],
   ])('[SR17] %s instead of the data is refused with 74, and left as it is', async (_, damage) => {
-    const data = newDirectory()
-    const server = await start(data)
-    const client = await new WireClient(`${server.ws}/docs/damaged`).synced()
-    for (let i = 0; i < 20; i++) await client.edit('x'.repeat(10_000))
-    await server.kill()
+    killed ??= await (async () => {
+      const data = newDirectory()
+      const server = await start(data)
+      const client = await new WireClient(`${server.ws}/docs/damaged`).synced()
+      for (let i = 0; i < 20; i++) await client.edit('x'.repeat(10_000))
+      await server.kill()
+      return data
+    })()
     const copy = newDirectory()
-    cpSync(data, copy, { recursive: true, filter: (name) => !name.endsWith('.sock') })
+    cpSync(killed, copy, { recursive: true, filter: (name) => !name.endsWith('.sock') })
     const file = join(copy, 'data.mdb')
     damage(file)
     const digest = () => createHash('sha256').update(readFileSync(file)).digest('hex')

@@ -270,6 +270,16 @@ describe('a damaged data directory', () => {
     expect(existsSync(join(path, 'meta.json'))).toBe(true)
   })
 
+  it('[F32] a data file without a byte is where a first start was killed, unless the store had been opened before', async () => {
+    const path = directory()
+    writeFileSync(join(path, 'data.mdb'), '')
+    const journals = await open(path)
+    await journals.append('j', [bytes('x')])
+    await journals.close()
+    truncateSync(join(path, 'data.mdb'), 0)
+    expect(await refusal(path)).toBe('storage.corrupt')
+  })
+
   it('[F6] a missing directory is made, for its owner only', async () => {
     const path = join(directory(), 'deep', 'data')
     await open(path)
@@ -466,6 +476,17 @@ describe.skipIf(noMount !== undefined)(`a full disk ${noMount ?? ''}`, () => {
     expect(await refusal(join(mount.directory, 'data'))).toBe('storage.full')
     rmSync(join(mount.directory, 'filler'))
     expect(await refusal(join(mount.directory, 'data'))).toBe('opened')
+  })
+
+  it('[F31] a disk that does not say how much of it is free counts as one that has room', async () => {
+    mount = mountSmallDisk(0) // of no limit
+    cleanups.push(() => mount.unmount())
+    world = testWorld()
+    expect(statfsSync(mount.directory).blocks).toBe(0)
+    journals = await open(join(mount.directory, 'data'), { ballastBytes: 1024 * 1024, minFreeBytes: 1024 * 1024 }, world)
+    expect(journals.status().state).toBe('ready')
+    await world.clock.advance(2_000)
+    expect(await journals.append('j', [bytes('x')])).toMatchObject({ first: 1 })
   })
 
   it('[F13] with less free disk than wanted, appends are refused before it is too late', async () => {

@@ -25,6 +25,9 @@ export interface BusClosing {
   readonly reason: string
 }
 
+/** Zeros, with which nothing is to be masked, byte by byte: attacks send hundreds of megabytes. */
+const generateMask = (mask: Buffer): unknown => mask.fill(0)
+
 const open = new Set<BusClient>()
 
 /** Ends all clients of the test without a word. */
@@ -43,7 +46,7 @@ export class BusClient {
   #requests = 0
 
   constructor(url: string, options: { readonly headers?: Record<string, string>; readonly protocols?: string[] } = {}) {
-    this.socket = new WebSocket(url, options.protocols ?? [], { headers: options.headers ?? {}, perMessageDeflate: false })
+    this.socket = new WebSocket(url, options.protocols ?? [], { headers: options.headers ?? {}, perMessageDeflate: false, generateMask })
     open.add(this)
     this.socket.on('error', () => undefined) // 'close' follows
     this.socket.on('message', (data: Buffer, isBinary) => {

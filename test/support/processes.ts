@@ -22,6 +22,26 @@ export const residentBytes = (pid: number): number => {
 /** It runs no more. A zombie counts: in a container there may be nobody who buries it. */
 export const isGone = (pid: number): boolean => !/State:\s+[^ZX]/.test(statusOf(pid))
 
+/**
+ * How long its main thread was ready to run and had to wait for a processor, since it began. Taken from a measured time, what is left
+ * is its own doing, on a machine with much else to do as on an idle one. 0 where the kernel does not count it.
+ */
+export const waitedForProcessorMs = (pid: number): number => {
+  try {
+    return Number(readFileSync(`/proc/${pid}/schedstat`, 'utf8').split(' ')[1]) / 1_000_000
+  } catch {
+    return 0
+  }
+}
+
+/** Milliseconds that these processes took for something, without those in which others had the processors. */
+export const ownMs = async (pids: readonly number[], work: () => Promise<unknown>): Promise<number> => {
+  const waited = () => pids.reduce((sum, pid) => sum + waitedForProcessorMs(pid), 0)
+  const [before, began] = [waited(), performance.now()]
+  await work()
+  return Math.max(0, performance.now() - began - (waited() - before))
+}
+
 /** A port that was free a moment ago, for a server that must come back on the same one. */
 export const freePort = (): Promise<number> =>
   new Promise((resolve, reject) => {

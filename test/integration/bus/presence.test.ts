@@ -150,14 +150,21 @@ describe('a room', () => {
   })
 
   it.each(['SIGTERM', 'SIGKILL'] as const)('[BR2] keeps its deadline over %s, be it before or after the restart', async (signal) => {
-    const before = await connected(server())
-    const [soon, later] = [`soon-${signal}`, `later-${signal}`]
-    await before.command('create_room', { room: soon, ttl: 0.15 })
-    const { data } = await before.command('create_room', { room: later, ttl: 3 })
-    for (const channel of [soon, later]) await before.publish(channel, 'x')
-    await restart(signal)
-    const after = await connected(server())
-    const joined = await after.join(later, { rewind: 10 })
+    const over = async (ttl: number) => {
+      const [soon, later] = [`soon-${signal}-${ttl}`, `later-${signal}-${ttl}`]
+      const before = await connected(server())
+      await before.command('create_room', { room: soon, ttl: 0.15 })
+      const { data } = await before.command('create_room', { room: later, ttl })
+      for (const channel of [soon, later]) await before.publish(channel, 'x')
+      await restart(signal)
+      const after = await connected(server())
+      const joined = await after.join(later, { rewind: 10 })
+      return { soon, later, after, data, joined, isLate: Date.now() >= Date.parse(data.expires_at) }
+    }
+    let found = await over(2)
+    // A machine with much to do may need longer for the restart than the second room has: then there is one with more time.
+    for (const ttl of [6, 18]) if (found.isLate) found = await over(ttl)
+    const { soon, later, after, data, joined } = found
     expect(joined.data).toMatchObject({ expires_at: data.expires_at, replayed: 1 })
     await until(async () => (await after.command('channel_info', { channel: soon })).data?.sequence !== 1, 'the end of the first')
     const event = await after.frame(({ type }) => type === 'event')
