@@ -344,7 +344,7 @@ const fromText = (path: string, text: string): unknown => {
   const like = options.find((option) => option.path === path)?.default
   if (path === 'listen') return text === '' ? [] : text.split(',').map(parseListener)
   if (path === 'webhooks.receivers') return fromJson(path, text)
-  if (Array.isArray(like)) return text === '' ? [] : text.split(',')
+  if (Array.isArray(like)) return text === '' ? [] : text.split(',').map((one) => one.trim())
   if (typeof like === 'number' && text.trim() !== '') return Number.isNaN(Number(text)) ? text : Number(text)
   if (typeof like === 'boolean' && (text === 'true' || text === 'false')) return text === 'true'
   return text

@@ -260,7 +260,12 @@ describe('the command line', () => {
   it('[SR12] prints each option with its value and its source', async () => {
     const cwd = newDirectory()
     writeFileSync(join(cwd, 'troupe.config.json'), JSON.stringify({ limits: { pingMs: 26_000, pongMs: 7_000 }, documents: { structs: 5 } }))
-    const env = { TROUPE_LIMITS_PONG_MS: '6000', TROUPE_STORAGE_BALLAST_BYTES: '0', TROUPE_DOCUMENTS_STRUCTS: '6' }
+    const env = {
+      TROUPE_LIMITS_PONG_MS: '6000',
+      TROUPE_STORAGE_BALLAST_BYTES: '0',
+      TROUPE_DOCUMENTS_STRUCTS: '6',
+      TROUPE_TRUSTED_PROXIES: '10.0.0.0/8, fd00::/8',
+    }
     const { code, out } = await run(['config', '--set', 'documents.structs=7', '--listen', '1234:yjs'], { cwd, env })
     expect(code).toBe(0)
     const rows = new Map(
@@ -277,6 +282,7 @@ describe('the command line', () => {
     expect(rows.get('limits.pongMs')).toEqual(['6000', 'environment'])
     expect(rows.get('storage.ballastBytes')).toEqual(['0', 'environment'])
     expect(rows.get('documents.structs')).toEqual(['7', 'flag'])
+    expect(rows.get('trustedProxies')).toEqual(['["10.0.0.0/8","fd00::/8"]', 'environment'])
     expect(rows.get('listen')).toEqual(['[{"port":1234,"profile":"yjs"}]', 'flag'])
   })
 

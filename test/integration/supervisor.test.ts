@@ -92,7 +92,7 @@ it('[SUP2] and so it does when it had not even begun to listen for signals', asy
   onTestFinished(remove)
   const added = listenersAdded()
   const ended = supervise(deaf, [], noLog)
-  for (const listener of added('SIGTERM')) listener('SIGTERM', 15)
+  for (const listener of added('SIGTERM')) listener('SIGTERM')
   expect(await ended).toBe(0)
 })
 
