@@ -15,7 +15,7 @@ import { requestBackup, serveControl } from './control.ts'
 import { exitCodeOf, exitCodes } from './exitCodes.ts'
 import { dataFile } from './storage/directory.ts'
 import type { DurableJournals } from './storage/lmdb.ts'
-import { supervise, supervisedVariable } from './supervisor.ts'
+import { serving, supervise, supervisedVariable } from './supervisor.ts'
 import { openLog } from './telemetry/log.ts'
 import { version } from './version.ts'
 import { systemWorld } from './world.ts'
@@ -44,7 +44,10 @@ const backup = async ({ config }: Effective, directory: string, log: Logger): Pr
     await journals.backup(directory)
     await journals.close()
   } else if (!response.ok)
-    throw response.code === undefined ? new Error(response.message) : new TroupeError(response.code, response.message)
+    // A server of another version may have codes that this one has not.
+    throw response.code !== undefined && response.code in errorTable
+      ? new TroupeError(response.code, response.message)
+      : new Error(response.message)
   log.info({ directory }, 'backup written')
 }
 
@@ -99,6 +102,7 @@ const serve = async ({ config }: Effective, log: Logger): Promise<void> => {
     if (status.state === 'failed') process.exit(exitCodes.software)
   })
   for (const listener of server.listeners) log.info({ ...listener, pid: process.pid }, 'listening')
+  process.send?.(serving)
 }
 
 /** `troupe user …` has flags of its own. */

@@ -2,8 +2,8 @@
  * The supervisor: a small parent process that starts the server again when it crashes. A damaged data file makes the
  * store crash natively, which no code inside the process can catch; so somebody outside has to see it and say what to do.
  *
- * Promises: signals are passed on; a server that ends in order ends the supervisor with the same code; five crashes in a
- * minute end it, too. If the supervisor itself is killed, the server ends at once: acknowledged means on disk, so nothing
+ * Promises: signals are passed on; a server that ends in order ends the supervisor with the same code; so does the sixth crash in a
+ * minute in which it served. What it takes to start does not count: to look at all pages of a large file takes minutes. If the supervisor itself is killed, the server ends at once: acknowledged means on disk, so nothing
  * is lost, and the data directory is free for the next one.
  */
 import { type ChildProcess, spawn } from 'node:child_process'
@@ -12,6 +12,8 @@ import { exitCodes } from './exitCodes.ts'
 
 /** Set for the server process; not an option, so it does not begin with TROUPE_. */
 export const supervisedVariable = '_TROUPE_SUPERVISED'
+/** What the server says to the supervisor when it is there for clients. */
+export const serving = 'serving'
 
 const lookFirst = 'Before the next start all pages of the data file are looked at, and a damaged one is named.'
 const mayBeDamaged = 'The data file may be damaged: see docs/operations.md, and restore a backup with `troupe restore DIR`.'
@@ -48,7 +50,10 @@ const launch = (program: string, args: readonly string[]): ChildProcess =>
 export const supervise = (program: string, args: readonly string[], log: Log): Promise<number> =>
   new Promise((resolve) => {
     let child: ChildProcess | undefined
+    /** When it crashed, in milliseconds in which it had served. */
     let crashes: number[] = []
+    let servedMs = 0
+    let servingFrom: number | undefined
     /** The signal that ends all of this. */
     let passedOn: NodeJS.Signals | undefined
 
@@ -65,6 +70,9 @@ export const supervise = (program: string, args: readonly string[], log: Log): P
       }
       const server = child
       server.on('exit', ended)
+      server.on('message', (message) => {
+        if (message === serving) servingFrom = performance.now()
+      })
       server.on('error', (error) => {
         if (server.pid === undefined) notStarted(error)
         else log.error({ error: error.message }, 'the server could not be reached')
@@ -77,8 +85,9 @@ export const supervise = (program: string, args: readonly string[], log: Log): P
       // It had not come so far yet as to end in order, and so there was nothing to be put in order.
       if (signal !== null && signal === passedOn) return resolve(exitCodes.ok)
       if (passedOn !== undefined || !isCrash) return resolve(code ?? exitCodes.software)
-      const now = performance.now()
-      crashes = [...crashes.filter((at) => now - at < withinMs), now]
+      if (servingFrom !== undefined) servedMs += performance.now() - servingFrom
+      servingFrom = undefined
+      crashes = [...crashes.filter((at) => servedMs - at < withinMs), servedMs]
       const next = crashSignals[signal ?? ''] ?? 'See the lines above for the reason.'
       log.error({ code, signal, crashes: crashes.length, advice: next }, 'the server crashed')
       if (crashes.length > restarts) {

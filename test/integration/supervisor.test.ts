@@ -55,6 +55,31 @@ it.each([
   },
 )
 
+it.each([
+  ['that serves for half a minute each time is started again and again', "process.send('serving', () => process.exit(70))", 12],
+  ['that takes half a minute to start and never serves is given up at the sixth crash', 'process.exit(70)', 6],
+])('[SUP4] a server %s', async (_, code, crashes) => {
+  const { path, remove } = temporaryDirectory()
+  onTestFinished(remove)
+  const program = join(path, 'server.mjs')
+  writeFileSync(program, code)
+  const added = listenersAdded()
+  let now = 0
+  const clock = vi.spyOn(performance, 'now').mockImplementation(() => (now += 30_000))
+  const timer = vi.spyOn(globalThis, 'setTimeout').mockImplementation(((then: () => void) => setImmediate(then)) as never)
+  onTestFinished(() => {
+    clock.mockRestore()
+    timer.mockRestore()
+  })
+  let seen = 0
+  const error = (_fields: object, text: string) => {
+    if (text === 'the server crashed') seen++
+    if (seen === 12) for (const listener of added('SIGTERM')) listener('SIGTERM')
+  }
+  await supervise(program, [], { error } as unknown as Log)
+  expect(seen).toBe(crashes)
+})
+
 /** One that waits for its data directory, which is ours; `pid` is that of the server. */
 const starting = async (...flags: string[]): Promise<{ readonly program: Program; readonly pid: number }> => {
   const base = temporaryDirectory()
