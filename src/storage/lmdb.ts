@@ -88,7 +88,7 @@ export const openLmdbJournals = async (options: LmdbOptions): Promise<DurableJou
     const hasBallast = await space.reserve(0)
     if (found === 'missing' && space.availableNow() < emptyBytes) throw new TroupeError('storage.full', 'no room for a new data file')
     tables = openTables(directory)
-    const startsFull = !hasBallast && !space.hasRoomInside(tables.usedBytes())
+    const startsFull = !hasBallast && !(await space.hasRoom(tables.usedBytes()))
     if (startsFull) log.warn({ directory }, 'too little disk is free for the ballast file; appends are refused until there is more')
     if (meta?.initialized !== true) await writeMeta(directory, newMeta(clock.now()))
     const journals = new LmdbJournals(

@@ -321,9 +321,9 @@ export class LmdbJournals implements Journals {
       } else if (this.#board.status.state === 'full') {
         const isWhole = await this.#space.reserve(Math.max(minFreeBytes, spareBytes))
         const available = await this.#space.availableBytes()
-        const hasRoom = isWhole
-          ? available >= minFreeBytes + spareBytes
-          : minFreeBytes === 0 && this.#space.hasRoomInside(this.#tables.usedBytes())
+        const hasRoom =
+          (isWhole && available >= minFreeBytes + spareBytes) ||
+          (minFreeBytes === 0 && (await this.#space.hasRoom(this.#tables.usedBytes())))
         if (hasRoom && this.#closing === undefined) {
           await this.#commits.probe()
           if (this.#board.status.state !== 'full') return

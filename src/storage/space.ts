@@ -5,8 +5,8 @@
  * It holds random bytes: on a file system that compresses, zeros would reserve nothing.
  *
  * LMDB never gives pages back to the disk, it uses them again. When trimming made the room, there may be none for a new ballast;
- * then free pages inside the data file, as many as the ballast would be, stand for it. Limit: appends may use those up too, and
- * then a full disk refuses removals until somebody makes room on it.
+ * then free pages inside the data file and what else is free, as much as the ballast would be, stand for it. Limit: appends may
+ * use those up too, and then a full disk refuses removals until somebody makes room on it.
  *
  * LMDB must not find out by itself that the disk is full: of a write that is refused whole, lmdb 3.5 writes a message beyond the end of
  * its buffer, which may end the process (3 times in 20). So each commit is measured against the disk before it begins.
@@ -77,9 +77,12 @@ export class Space {
     return statSync(join(this.#directory, dataFile)).size - usedBytes
   }
 
-  /** Without a ballast: do the pages that LMDB has free in its file make up for it, when `usedBytes` of them are in use? */
-  hasRoomInside(usedBytes: number): boolean {
-    return this.insideBytes(usedBytes) > this.#ballastBytes + spareBytes
+  /**
+   * Is there enough for appends and for what the ballast lacks? What is free on the disk and what LMDB has free in its file, when
+   * `usedBytes` of that are in use, count together: a commit that was refused for its size leaves some of both.
+   */
+  async hasRoom(usedBytes: number): Promise<boolean> {
+    return (await this.availableBytes()) + this.insideBytes(usedBytes) > (await this.missingBytes()) + spareBytes
   }
 
   /** Bytes that the ballast lacks. */
